@@ -1,0 +1,96 @@
+"""
+Every error that leaves bulkaudio.
+
+One rooted tree; each class carries the exit code that the command line ends with::
+
+    BulkAudioError                 1   unexpected: a bug
+     ├── UsageError                2   usage, configuration or input
+     │    └── WrongHostError       2   the base URL, region or agent leads nowhere
+     ├── KeyRefusedError           4   key missing, refused or not allowed
+     ├── HostUnavailableError      5   PolyAI unreachable, throttled or broken throughout
+     │    └── ListingError         5   the listing cannot be read to its end
+     ├── LocalError                6   this machine
+     │    ├── StorageError         6   disk, permissions
+     │    └── LedgerError          6   ledger damaged, missing, newer
+     └── ArchiveBusyError         75   another run holds this archive
+
+One recording's failure is not an error but a value, ``bulkaudio.model.Outcome``: only what must
+stop the whole run is raised.
+"""
+
+from typing import ClassVar
+
+
+class BulkAudioError(Exception):
+    """
+    Root of the tree.
+
+    Args:
+        message: What failed and the likely cause.
+        fix: What the reader can do about it.
+        correlation_id: PolyAI's support id of the answer that led here.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self, message: str, *, fix: str | None = None, correlation_id: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+        self.correlation_id = correlation_id
+
+    def __str__(self) -> str:
+        parts = [self.message]
+        if self.fix:
+            parts.append(f"Fix: {self.fix}")
+        if self.correlation_id:
+            parts.append(f"Support id: {self.correlation_id}")
+        return "\n".join(parts)
+
+
+class UsageError(BulkAudioError):
+    """Wrong usage, configuration or input: nothing was requested."""
+
+    exit_code = 2
+
+
+class WrongHostError(UsageError):
+    """The host answers, but does not know the endpoint or the agent."""
+
+
+class KeyRefusedError(BulkAudioError):
+    """The API key is missing, refused or not allowed."""
+
+    exit_code = 4
+
+
+class HostUnavailableError(BulkAudioError):
+    """PolyAI is unreachable, throttling or broken for longer than the run may wait."""
+
+    exit_code = 5
+
+
+class ListingError(HostUnavailableError):
+    """The listing cannot be read to its documented end."""
+
+
+class LocalError(BulkAudioError):
+    """This machine cannot keep recordings."""
+
+    exit_code = 6
+
+
+class StorageError(LocalError):
+    """Disk or permissions."""
+
+
+class LedgerError(LocalError):
+    """The ledger is damaged, missing beside saved recordings, or newer than this program."""
+
+
+class ArchiveBusyError(BulkAudioError):
+    """Another run holds this archive."""
+
+    exit_code = 75

@@ -1,0 +1,121 @@
+"""
+What happens during a run, for whoever watches it.
+
+The flow calls one `Emit` with these values; progress, logs, the summary and ``status.json`` are
+made from them and from nothing else. No event carries a key, a phone number or a transcript.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bulkaudio.model import Outcome, Plan, Rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """
+    A batch was compared with the ledger.
+
+    Attributes:
+        from_backlog: The batch is what earlier runs left open, not the source's.
+    """
+
+    plan: Plan
+    rejected: tuple[Rejected, ...] = ()
+    skipped: int = 0
+    from_backlog: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceEnded:
+    """Everything the source has is planned: totals are known from here on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A host answered a request with this status, after `first_byte_s` seconds."""
+
+    host: str
+    http_status: int
+    first_byte_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """Bytes of a recording arrived."""
+
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrying:
+    """
+    An attempt failed and another will follow.
+
+    Attributes:
+        what: ``CA… user``, or ``listing``.
+        wait_s: Seconds until then, at least.
+    """
+
+    what: str
+    reason: str
+    attempt: int
+    wait_s: float
+    http_status: int | None = None
+    correlation_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A recording is settled in the ledger: durable when saved."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateMoved:
+    """A host's gate changed: `slots` requests at once, closed for `closed_s` more seconds."""
+
+    host: str
+    slots: int
+    closed_s: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopping:
+    """No more work is taken: a signal or a budget. What is in flight may end."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Something a person should know, once; `text` is a whole sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarSettled:
+    """A conversation's metadata file was written, or could not be (`reason`)."""
+
+    conversation_id: str
+    reason: str | None = None
+
+
+Event = (
+    Planned
+    | SourceEnded
+    | Answered
+    | Received
+    | Retrying
+    | Settled
+    | GateMoved
+    | Stopping
+    | Noted
+    | SidecarSettled
+)
+
+Emit = Callable[[Event], None]
+"""Must return at once and never raise: it is called between two awaits of the flow."""

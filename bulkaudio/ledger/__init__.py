@@ -1,0 +1,1 @@
+"""What this archive knows of every recording: the only place that knows SQLite."""

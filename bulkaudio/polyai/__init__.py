@@ -1,0 +1,1 @@
+"""PolyAI's two APIs over HTTP: the only client code that knows aiohttp."""

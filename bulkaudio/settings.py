@@ -1,0 +1,176 @@
+"""Everything a run is told, in one frozen value; and the wrapper that keeps keys out of sight."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from bulkaudio.model import Direction, Metadata
+
+DEFAULT_LAYOUT = "{direction}/{id}.wav"
+MAX_SLOTS = 64
+"""Requests at once that `auto` never exceeds."""
+
+
+class Secret:
+    """
+    A key that does not show itself: not in `repr`, f-strings, logs, pickles or dataclasses.
+
+    Compare with `==`; read with `reveal`, at the last moment.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the value, for the one header that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __format__(self, spec: str) -> str:
+        return format("***", spec)
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        raise TypeError("a secret is not pickled")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiKey:
+    """
+    A key and where it came from.
+
+    Attributes:
+        source: For people: ``POLYAI_API_KEY``, ``--api-key-file key.txt``. Never the value.
+        reread: Reads the source again, for keys rotated during a run; None when it cannot change.
+    """
+
+    value: Secret
+    source: str
+    reread: Callable[[], Secret] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """
+    How PolyAI is reached.
+
+    Attributes:
+        region: ``us``, ``uk``, ``eu`` or ``studio``.
+        account: Needed for listing, except in the studio region.
+        audio_url, conversations_url: Replace the region's base URLs; https, or http to a loopback
+            address.
+        conversations_key: For listing; None: the same key as for recordings.
+        ca_bundle: Additional PEM certificates; there is no way to turn verification off.
+        proxy: Used only when given here: proxy variables and ``.netrc`` are ignored.
+    """
+
+    region: str
+    agent: str
+    account: str | None = None
+    api_key: ApiKey
+    conversations_key: ApiKey | None = None
+    audio_url: str | None = None
+    conversations_url: str | None = None
+    ca_bundle: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingQuery:
+    """
+    Which conversations the listing is asked for.
+
+    Attributes:
+        since, until: Half-open window, aware UTC. `since` None: go on where the last finished
+            listing ended; `until` None: now.
+        lookback_s: How far before that end a resumed listing starts, for late arrivals.
+        env: ``live``, ``pre-release`` or ``sandbox``.
+        channels: Kept when a conversation's channel starts with one of them, ignoring case; empty
+            keeps all.
+        page_size: 1 to 1000.
+    """
+
+    since: datetime | None = None
+    until: datetime | None = None
+    lookback_s: float = 48 * 3600.0
+    env: str = "live"
+    channels: tuple[str, ...] = ()
+    variant: str | None = None
+    page_size: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """
+    What is fetched of each conversation.
+
+    Attributes:
+        redacted: None does not ask, and leaves it to the API's default.
+        limit: At most so many conversations are considered.
+    """
+
+    directions: tuple[Direction, ...] = (Direction.COMBINED,)
+    redacted: bool | None = None
+    metadata: Metadata = Metadata.NONE
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """
+    How fast and how patiently.
+
+    Attributes:
+        concurrency: Requests at once; None lets the gate find out.
+        max_rate: Requests a second, over all workers; None: no ceiling.
+        attempts: For each recording; throttled answers do not count.
+        give_up_after_s: A host that fails without one success for so long ends the run.
+    """
+
+    concurrency: int | None = None
+    max_rate: float | None = None
+    attempts: int = 5
+    give_up_after_s: float = 15 * 60.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budgets:
+    """When to stop although there is more, and how long what is in flight may take then."""
+
+    max_recordings: int | None = None
+    max_bytes: int | None = None
+    max_duration_s: float | None = None
+    grace_s: float = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where recordings are kept, and how much of the disk must stay free."""
+
+    out: Path
+    layout: str | None = None
+    min_free_bytes: int = 10**9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """What a run of an open archive is told, apart from where its conversations come from."""
+
+    selection: Selection = Selection()
+    pace: Pace = Pace()
+    budgets: Budgets = Budgets()

@@ -1,0 +1,1 @@
+"""A PolyAI to run against, on loopback."""

@@ -1,0 +1,113 @@
+"""What the flow needs of a place that keeps recordings."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from pathlib import Path
+from typing import Protocol
+
+from bulkaudio.model import Audio, Recording
+from bulkaudio.wav import Flaw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """
+    A whole, proven recording that is not visible yet.
+
+    Attributes:
+        temporary: Its private file.
+        durable: Done when the bytes are on stable storage; raises `StorageError`.
+    """
+
+    recording: Recording
+    temporary: Path
+    bytes: int
+    sha256: str
+    audio: Audio
+    durable: "asyncio.Future[None]" = field(repr=False, compare=False)
+
+
+class Publication(Enum):
+    """How publishing ended."""
+
+    PUBLISHED = auto()
+    ADOPTED = auto()
+    """The final name already held the same bytes."""
+    CONFLICT = auto()
+    """The final name holds other bytes, which are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """A staged recording after `Store.publish`; `path` is the final one, relative to the root."""
+
+    staged: Staged
+    path: Path
+    result: Publication
+
+
+class Staging(Protocol):
+    """
+    One temporary file being written.
+
+    Leave it by `seal` or `discard`; both are safe to call again and after cancellation.
+    """
+
+    async def write(self, chunk: bytes) -> None:
+        """Take the next bytes, of any size; pieces of 256 KiB or more reach the disk."""
+        ...
+
+    async def seal(self, *, framed: bool) -> Staged | Flaw:
+        """
+        Flush and prove.
+
+        Args:
+            framed: The transfer's own framing (length or chunks) was complete, so that a WAV with
+                streamed sizes can be believed.
+
+        Returns:
+            A flaw when the bytes are no whole WAV; the temporary file is gone then.
+
+        Raises:
+            StorageError: When this machine cannot keep the bytes.
+        """
+        ...
+
+    async def discard(self) -> None:
+        """Remove the temporary file."""
+        ...
+
+
+class Store(Protocol):
+    """A place that keeps recordings under final names that only ever hold whole ones."""
+
+    async def stage(self, recording: Recording) -> Staging:
+        """Open a temporary file for `recording`; raises `StorageError`."""
+        ...
+
+    async def publish(self, batch: Sequence[Staged]) -> Sequence[Published]:
+        """
+        Make a batch visible and durable: names and their folders are synced when this returns.
+
+        The temporary names stay until `forget`: they say, after a crash, which final files are
+        proven and not yet in the ledger.
+        """
+        ...
+
+    async def forget(self, batch: Sequence[Published]) -> None:
+        """Drop the temporary names of a batch that is in the ledger."""
+        ...
+
+    async def write_sidecar(self, conversation_id: str, text: bytes) -> None:
+        """Replace a conversation's metadata file atomically."""
+        ...
+
+    async def has_sidecar(self, conversation_ids: Sequence[str]) -> frozenset[str]:
+        """Which of these conversations have a metadata file."""
+        ...
+
+    async def free_bytes(self) -> int:
+        """Space left for this user."""
+        ...
