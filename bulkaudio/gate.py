@@ -1,0 +1,386 @@
+"""
+Admission to one host: how many requests at once, and when none at all. Nothing to tune.
+
+One gate per host, shared by all workers. It looks for the number of slots by itself: from a few
+it doubles in every window of time until the host throttles or the flow of answers stops growing,
+then feels its way up one by one. Throttling cuts it to 0.7, trouble to 0.5, at most once for the
+requests that were under way together (an epoch). `Retry-After` closes it for everybody, because
+workers that each wait on their own come back together. When failures outweigh successes it lets
+one probe through at a time, and after `give_up_s` without a single success it declares the host
+unavailable.
+
+Rules of this file: all state changes in synchronous methods between two awaits; each ends in
+`_pump`, the one place that admits; time comes from `clock`; no I/O.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from bulkaudio.errors import HostUnavailableError
+from bulkaudio.events import Emit, GateMoved
+from bulkaudio.settings import MAX_SLOTS
+
+COLD_SLOTS = 8
+"""Until a first good answer, so that a refused key costs no more requests than this."""
+
+WINDOW_S = 0.3
+MIN_ANSWERS_PER_WINDOW = 10
+STEP_ANSWERS = 60
+"""Good answers between two tries of a level that was throttled before; grows with each strike."""
+
+START_CREDIT = 20.0
+MAX_CREDIT = 50.0
+TROUBLE_WEIGHT = 0.02
+TROUBLE_SHARE = 0.25
+"""Of recent requests failing on connections or 5xx, before the slots are halved: below it, faults
+are noise that fewer slots would not cure. Recent means some fifty, weighted by `TROUBLE_WEIGHT`."""
+
+NO_SUCH_HOST = "dns"
+"""The reason of a failed name look-up."""
+
+MAX_PAUSE_S = 30.0
+BYTES_PER_ANSWER = 16 * 1024
+"""What an answer weighs beside its bytes when the flow is measured."""
+
+
+class Draining(Exception):  # noqa: N818  a signal, not an error
+    """The run takes no more work; what was to be requested stays open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GateOptions:
+    """
+    A gate's few limits.
+
+    Attributes:
+        fixed: A ceiling the user chose, climbed to without asking whether it helps; None looks
+            for the best by itself.
+        start: Slots the last run ended with.
+    """
+
+    fixed: int | None = None
+    start: int = COLD_SLOTS
+    max_rate: float | None = None
+    give_up_s: float = 15 * 60.0
+
+
+class Ticket:
+    """One admitted request: say once how the host took it. Saying nothing is neutral."""
+
+    __slots__ = ("_epoch", "_gate", "_said", "is_probe")
+
+    def __init__(self, gate: "Gate", epoch: int, *, is_probe: bool) -> None:
+        self._gate = gate
+        self._epoch = epoch
+        self._said = False
+        self.is_probe = is_probe
+        """Sent while the host was thought to be down: its failure is the host's, not its own."""
+
+    def succeeded(self, first_byte_s: float, received_bytes: int = 0) -> None:
+        """Record a good answer: any that shows a healthy host, a plain 404 among them."""
+        if self._speak():
+            self._gate._succeeded(first_byte_s, received_bytes)  # noqa: SLF001  two halves of one class
+
+    def throttled(self, retry_after_s: float | None) -> None:
+        """Record a 429, or a 503 with ``Retry-After``."""
+        if self._speak():
+            self._gate._throttled(self._epoch, retry_after_s)  # noqa: SLF001
+
+    def failed(self, reason: str) -> None:
+        """Record connection trouble, a timeout or a 5xx."""
+        if self._speak():
+            self._gate._failed(self._epoch, reason)  # noqa: SLF001
+
+    def _speak(self) -> bool:
+        first, self._said = not self._said, True
+        return first
+
+
+class Gate:
+    """
+    See the module. `slots` is what it currently allows at once.
+
+    Args:
+        host: For messages and events.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        options: GateOptions | None = None,
+        *,
+        emit: Emit = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.host = host
+        self._options = options or GateOptions()
+        self._emit = emit
+        self._clock = clock
+        self._ceiling = float(self._options.fixed or MAX_SLOTS)
+        self._slots = min(self._ceiling, float(max(1, self._options.start)))
+        self._in_flight = 0
+        self._waiters: deque[asyncio.Future[bool]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._end: BaseException | None = None
+        self._closed_until = 0.0
+        self._next_start = 0.0
+        self._epoch = 0
+        self._is_cold = True
+        self._is_searching = True
+        self._credit = START_CREDIT
+        self._is_open_circuit = False
+        self._pauses = 0
+        self._failed_lookups = 0
+        self._trouble = 0.0
+        self._failing_since: float | None = None
+        self._strikes = 0
+        self._throttled_level = float("inf")
+        self._answers_since_cut = 0
+        self._window = _Window(started_at=clock())
+        self._best_flow = 0.0
+        self._stale_windows = 0
+        self._first_byte_s = 0.0
+
+    def __repr__(self) -> str:
+        state = "probing" if self._is_open_circuit else "open"
+        return f"<Gate {self.host} {state} {self._in_flight}/{self.slots}>"
+
+    @property
+    def slots(self) -> int:
+        """How many requests may be under way at once now."""
+        if self._is_open_circuit:
+            return 1
+        return max(1, int(min(self._slots, COLD_SLOTS) if self._is_cold else self._slots))
+
+    @property
+    def learned_slots(self) -> int:
+        """What the next run may start with."""
+        return max(1, int(self._slots))
+
+    @property
+    def is_down(self) -> bool:
+        """Whether failures outweigh successes, so that one probe at a time is let through."""
+        return self._is_open_circuit
+
+    @asynccontextmanager
+    async def admit(self) -> AsyncIterator[Ticket]:
+        """
+        Wait for a slot, hold it for the body of the ``async with``.
+
+        Raises:
+            HostUnavailableError: When the host gave no good answer for `give_up_s`.
+            Draining: When `close` was called.
+        """
+        is_probe = await self._enter()
+        try:
+            yield Ticket(self, self._epoch, is_probe=is_probe)
+        finally:
+            self._in_flight -= 1
+            self._pump()
+
+    def close(self, end: BaseException | None = None) -> None:
+        """Admit nobody any more; whoever waits gets `end`, or `Draining`."""
+        self._end = self._end or end or Draining()
+        self._pump()
+
+    async def _enter(self) -> bool:
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._pump()
+        try:
+            return await waiter
+        except BaseException:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                # Admitted and cancelled in the same turn of the loop: give the slot back.
+                self._in_flight -= 1
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            self._pump()
+            raise
+
+    def _pump(self) -> None:
+        """Admit whoever may go now, and set one timer for the next who may."""
+        while self._waiters:
+            if self._waiters[0].done():
+                del self._waiters[0]
+                continue
+            now = self._clock()
+            if self._closed_until > now:
+                # Once open again, a probe goes first and its answer decides.
+                self._end = self._end or self._gave_up(now)
+            if self._end is not None:
+                self._waiters.popleft().set_exception(self._end)
+                continue
+            if self._in_flight >= self.slots:
+                return
+            wait_s = max(self._closed_until, self._next_start) - now
+            if wait_s > 0:
+                self._wake_in(self._until_deadline(now, wait_s))
+                return
+            self._start(now)
+
+    def _start(self, now: float) -> None:
+        self._in_flight += 1
+        self._window.peak = max(self._window.peak, self._in_flight)
+        if self._options.max_rate:
+            self._next_start = max(self._next_start, now - 1.0 / self._options.max_rate)
+            self._next_start += 1.0 / self._options.max_rate
+        self._waiters.popleft().set_result(self._is_open_circuit)
+
+    def _wake_in(self, wait_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(wait_s, self._pump)
+
+    def _gave_up(self, now: float) -> HostUnavailableError | None:
+        """Tell whether the time without one good answer is over."""
+        if self._failing_since is None or now - self._failing_since < self._options.give_up_s:
+            return None
+        return HostUnavailableError(
+            f"{self.host} gave no good answer for {now - self._failing_since:.0f} s",
+            fix="run again later: everything unfinished stays open and nothing is lost; "
+            "--give-up-after sets how long to wait",
+        )
+
+    def _until_deadline(self, now: float, wait_s: float) -> float:
+        if self._failing_since is None:
+            return wait_s
+        # One second of slack lets a Retry-After as long as the deadline still be probed once.
+        left_s = self._failing_since + self._options.give_up_s - now
+        return wait_s if wait_s <= left_s + 1.0 else max(left_s, 0.0)
+
+    def _succeeded(self, first_byte_s: float, received_bytes: int) -> None:
+        self._is_cold = False
+        self._failing_since = None
+        self._pauses = 0
+        self._trouble *= 1.0 - TROUBLE_WEIGHT
+        self._credit = min(MAX_CREDIT, self._credit + 1.0)
+        self._answers_since_cut += 1
+        self._first_byte_s += (first_byte_s - self._first_byte_s) * 0.1
+        self._window.answers += 1
+        self._window.weight += received_bytes + BYTES_PER_ANSWER
+        if self._is_open_circuit:
+            self._is_open_circuit = False
+            self._credit = START_CREDIT / 2
+            self._move("the host answers again")
+        self._close_window()
+        self._pump()
+
+    def _throttled(self, epoch: int, retry_after_s: float | None) -> None:
+        now = self._clock()
+        self._failing_since = self._failing_since if self._failing_since is not None else now
+        if retry_after_s is not None:
+            self._pause_until(now + retry_after_s, "the host asked to wait")
+        if epoch == self._epoch:
+            self._throttled_level = min(self._throttled_level, self._slots)
+            self._strikes = min(self._strikes + 1, 8)
+            self._cut(0.7, "throttled")
+            if retry_after_s is None:
+                self._pause_until(now + self._backoff_s(1.0), "throttled")
+        self._end = self._end or self._gave_up(now)
+        self._pump()
+
+    def _failed(self, epoch: int, reason: str) -> None:
+        now = self._clock()
+        self._failing_since = self._failing_since if self._failing_since is not None else now
+        self._credit -= 1.0
+        self._trouble += (1.0 - self._trouble) * TROUBLE_WEIGHT
+        if reason == NO_SUCH_HOST and self._is_cold:
+            self._lookup_failed(epoch)
+        if self._credit <= 0:
+            self._is_open_circuit = True
+            self._pause_until(now + self._backoff_s(1.0), f"the host fails: {reason}")
+        elif self._trouble > TROUBLE_SHARE and epoch == self._epoch:
+            self._trouble = 0.0
+            self._cut(0.5, f"trouble: {reason}")
+        self._end = self._end or self._gave_up(now)
+        self._pump()
+
+    def _lookup_failed(self, epoch: int) -> None:
+        """A name that never resolved is a wrong name or no network: three probes, then the end."""
+        self._credit = 0.0
+        if epoch == self._epoch:
+            self._epoch += 1
+            self._failed_lookups += 1
+        if self._failed_lookups >= 3:
+            self._end = self._end or HostUnavailableError(
+                f"the name {self.host} cannot be resolved",
+                fix="check the network, the DNS server, and --region",
+            )
+
+    def _cut(self, factor: float, reason: str) -> None:
+        self._epoch += 1
+        self._slots = max(1.0, min(self._slots, float(max(self._window.peak, 1))) * factor)
+        self._is_searching = False
+        self._answers_since_cut = 0
+        self._window = _Window(started_at=self._clock(), peak=self._in_flight)
+        self._move(reason)
+
+    def _pause_until(self, until: float, reason: str) -> None:
+        if until > self._closed_until:
+            self._closed_until = until
+            self._move(reason)
+
+    def _backoff_s(self, base_s: float) -> float:
+        self._pauses += 1
+        longest_s = min(MAX_PAUSE_S, base_s * 2.0 ** min(self._pauses - 1, 10))
+        return random.uniform(0.1, 1.0) * longest_s  # noqa: S311  jitter
+
+    def _close_window(self) -> None:
+        now = self._clock()
+        window = self._window
+        elapsed_s = now - window.started_at
+        if elapsed_s < max(WINDOW_S, 3 * self._first_byte_s):
+            return
+        if window.answers < MIN_ANSWERS_PER_WINDOW:
+            return
+        flow = window.weight / elapsed_s
+        is_busy = window.peak * 2 >= self.slots
+        self._window = _Window(started_at=now, peak=self._in_flight)
+        if not is_busy or now < self._closed_until:
+            return
+        is_rising = flow > self._best_flow * 1.02
+        self._best_flow = max(flow, self._best_flow * 0.98)
+        before = self.slots
+        if self._is_searching:
+            self._search(is_rising=is_rising)
+        elif is_rising or self._options.fixed:
+            self._step()
+        if self.slots != before:
+            self._move("feeling the way up")
+
+    def _search(self, *, is_rising: bool) -> None:
+        """Double until two windows in a row bring nothing."""
+        self._stale_windows = 0 if is_rising else self._stale_windows + 1
+        if self._stale_windows < 2 or self._options.fixed:
+            self._slots = min(self._ceiling, self._slots * 2)
+        else:
+            self._is_searching = False
+
+    def _step(self) -> None:
+        """Add one slot; a level that was throttled before is tried again ever more rarely."""
+        if self._slots + 1 >= self._throttled_level:
+            if self._answers_since_cut < STEP_ANSWERS * self._strikes:
+                return
+            self._answers_since_cut = 0
+        self._slots = min(self._ceiling, self._slots + 1)
+
+    def _move(self, reason: str) -> None:
+        closed_s = max(0.0, self._closed_until - self._clock())
+        self._emit(GateMoved(host=self.host, slots=self.slots, closed_s=closed_s, reason=reason))
+
+
+@dataclass(slots=True, kw_only=True)
+class _Window:
+    """What was seen since `started_at`: good answers, their weight, most requests at once."""
+
+    started_at: float
+    answers: int = 0
+    weight: float = 0.0
+    peak: int = 0
