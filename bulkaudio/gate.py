@@ -146,6 +146,7 @@ class Gate:
         self._best_flow = 0.0
         self._stale_windows = 0
         self._first_byte_s = 0.0
+        self._least_first_byte_s = float("inf")
 
     def __repr__(self) -> str:
         state = "probing" if self._is_open_circuit else "open"
@@ -262,7 +263,8 @@ class Gate:
         self._trouble *= 1.0 - TROUBLE_WEIGHT
         self._credit = min(MAX_CREDIT, self._credit + 1.0)
         self._answers_since_cut += 1
-        self._first_byte_s += (first_byte_s - self._first_byte_s) * 0.1
+        self._window.first_byte_s += first_byte_s
+        self._least_first_byte_s = min(self._least_first_byte_s, first_byte_s)
         self._window.answers += 1
         self._window.weight += received_bytes + BYTES_PER_ANSWER
         if self._is_open_circuit:
@@ -341,12 +343,16 @@ class Gate:
         if window.answers < MIN_ANSWERS_PER_WINDOW:
             return
         flow = window.weight / elapsed_s
+        self._first_byte_s = window.first_byte_s / window.answers
         is_busy = window.peak * 2 >= self.slots
         self._window = _Window(started_at=now, peak=self._in_flight)
         if not is_busy or now < self._closed_until:
             return
-        is_rising = flow > self._best_flow * 1.02
-        self._best_flow = max(flow, self._best_flow * 0.98)
+        # Answers come in waves, so flow alone is noisy; a first byte that takes twice as long as it
+        # can is the surer sign that requests queue up at the host.
+        is_queueing = self._first_byte_s > 2 * self._least_first_byte_s + 0.01
+        is_rising = flow > self._best_flow * 1.05 and not is_queueing
+        self._best_flow = max(flow, self._best_flow * 0.995)
         before = self.slots
         if self._is_searching:
             self._search(is_rising=is_rising)
@@ -358,9 +364,9 @@ class Gate:
     def _search(self, *, is_rising: bool) -> None:
         """Double until two windows in a row bring nothing."""
         self._stale_windows = 0 if is_rising else self._stale_windows + 1
-        if self._stale_windows < 2 or self._options.fixed:
+        if is_rising or self._options.fixed:
             self._slots = min(self._ceiling, self._slots * 2)
-        else:
+        elif self._stale_windows == 2:
             self._is_searching = False
 
     def _step(self) -> None:
@@ -378,9 +384,10 @@ class Gate:
 
 @dataclass(slots=True, kw_only=True)
 class _Window:
-    """What was seen since `started_at`: good answers, their weight, most requests at once."""
+    """What was seen since `started_at`: good answers, sums over them, most requests at once."""
 
     started_at: float
     answers: int = 0
     weight: float = 0.0
+    first_byte_s: float = 0.0
     peak: int = 0

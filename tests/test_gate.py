@@ -1,0 +1,306 @@
+"""The gate, against hosts modelled in virtual time."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from bulkaudio.errors import HostUnavailableError
+from bulkaudio.events import Event, GateMoved
+from bulkaudio.gate import COLD_SLOTS, NO_SUCH_HOST, Draining, Gate, GateOptions, Ticket
+from tests.virtual_time import run_virtually
+
+Say = Callable[[Ticket], Awaitable[bool]]
+
+
+@dataclass(kw_only=True)
+class Host:
+    """A host with a number of slots, a latency, and what else goes wrong."""
+
+    slots: int | None = None
+    latency_s: float = 0.05
+    wire_slots: int | None = None
+    fault_share: float = 0.0
+    retry_after_s: float | None = None
+    down_until: float = 0.0
+    first_byte_s: float = 0.0
+    busy: int = 0
+    most: int = 0
+    answers: list[tuple[float, str]] = field(default_factory=list)
+
+    async def answer(self, ticket: Ticket) -> bool:
+        """Serve one request; True when it was a good one."""
+        loop = asyncio.get_running_loop()
+        self.busy += 1
+        self.most = max(self.most, self.busy)
+        try:
+            if loop.time() < self.down_until:
+                await asyncio.sleep(0.005)
+                return self._say(ticket, "failed")
+            if self.slots is not None and self.busy > self.slots:
+                await asyncio.sleep(0.005)
+                return self._say(ticket, "throttled")
+            crowd = max(1.0, self.busy / self.wire_slots) if self.wire_slots else 1.0
+            await asyncio.sleep(self.latency_s * crowd)
+            self.first_byte_s = self.latency_s * crowd
+            if random.random() < self.fault_share:
+                return self._say(ticket, "failed")
+            return self._say(ticket, "ok")
+        finally:
+            self.busy -= 1
+
+    def _say(self, ticket: Ticket, word: str) -> bool:
+        self.answers.append((asyncio.get_running_loop().time(), word))
+        if word == "ok":
+            ticket.succeeded(self.first_byte_s, 30_000)
+        elif word == "throttled":
+            ticket.throttled(self.retry_after_s)
+        else:
+            ticket.failed("http_503")
+        return word == "ok"
+
+    def share(self, word: str) -> float:
+        """Of all answers, those that were `word`."""
+        return sum(said == word for _, said in self.answers) / len(self.answers)
+
+
+async def drive(host: Host, gate: Gate, *, requests: int, workers: int = 128) -> float:
+    """Send requests until so many were answered well; returns the seconds it took."""
+    left = iter(range(requests))
+
+    async def work() -> None:
+        for _ in left:
+            is_good = False
+            while not is_good:
+                async with gate.admit() as ticket:
+                    is_good = await host.answer(ticket)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(workers):
+            group.create_task(work())
+    return asyncio.get_running_loop().time()
+
+
+def gate_for(options: GateOptions | None = None, events: list[Event] | None = None) -> Gate:
+    """Make a gate on the running loop's clock."""
+    emit = (lambda _: None) if events is None else events.append
+    return Gate("host", options, emit=emit, clock=asyncio.get_running_loop().time)
+
+
+def test_it_finds_many_slots_where_latency_is_the_limit() -> None:
+    """A host with latency and no limit is used with nearly all slots, within seconds."""
+
+    async def main() -> None:
+        gate, host = gate_for(), Host(latency_s=0.05)
+        elapsed_s = await drive(host, gate, requests=10_000)
+
+        best_s = 10_000 * 0.05 / 64
+        assert elapsed_s < best_s * 1.3
+        assert host.most <= 64
+
+    run_virtually(main())
+
+
+def test_it_stays_low_where_more_slots_bring_nothing() -> None:
+    """A wire that is full at 8 requests is not asked 64 at once."""
+
+    async def main() -> None:
+        gate, host = gate_for(), Host(latency_s=0.05, wire_slots=8)
+        await drive(host, gate, requests=6_000)
+
+        assert gate.slots <= 40
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("options", [GateOptions(), GateOptions(fixed=60)])
+def test_a_host_with_five_slots_refuses_few(options: GateOptions) -> None:
+    """Sixty workers meet a host with five slots: few refusals, and nearly its full speed."""
+
+    async def main() -> None:
+        gate, host = gate_for(options), Host(slots=5, latency_s=0.02)
+        elapsed_s = await drive(host, gate, requests=600, workers=60)
+
+        assert host.share("throttled") <= 0.03
+        assert elapsed_s < 600 * 0.02 / 5 * 3
+
+    run_virtually(main())
+
+
+def test_retry_after_closes_it_for_everybody() -> None:
+    """Nobody asks again before the time the host named."""
+
+    async def main() -> None:
+        gate, host = gate_for(), Host(slots=4, retry_after_s=7.0)
+        await drive(host, gate, requests=50, workers=20)
+
+        throttled = [at for at, word in host.answers if word == "throttled"]
+        ok_after = [at for at, word in host.answers if word == "ok" and at > throttled[0] + 0.1]
+        assert min(ok_after) >= throttled[0] + 7.0
+
+    run_virtually(main())
+
+
+def test_faults_that_fewer_slots_cannot_cure_do_not_slow_it() -> None:
+    """Ten per cent of failures are retried without giving up the slots."""
+
+    async def main() -> None:
+        random.seed(7)
+        gate, host = gate_for(), Host(fault_share=0.1)
+        elapsed_s = await drive(host, gate, requests=10_000)
+
+        assert elapsed_s < 10_000 / 0.9 * 0.05 / 64 * 1.6
+
+    run_virtually(main())
+
+
+def test_a_host_that_is_down_gets_one_probe_at_a_time_and_recovers() -> None:
+    """An outage of a minute costs few requests, and work goes on after it."""
+
+    async def main() -> None:
+        gate, host = gate_for(), Host(down_until=60.0)
+        elapsed_s = await drive(host, gate, requests=500)
+
+        failed = [at for at, word in host.answers if word == "failed"]
+        assert len(failed) < 60
+        assert elapsed_s < 60 + 31 + 5
+
+    run_virtually(main())
+
+
+def test_it_gives_up_on_a_host_that_stays_down() -> None:
+    """After the give-up time every waiter is told, and the run can end."""
+
+    async def main() -> None:
+        gate = gate_for(GateOptions(give_up_s=90.0))
+        host = Host(down_until=10_000.0)
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await drive(host, gate, requests=500)
+
+        assert caught.group_contains(HostUnavailableError, depth=1)
+        assert 90 <= asyncio.get_running_loop().time() < 90 + 31
+
+    run_virtually(main())
+
+
+def test_a_retry_after_as_long_as_the_deadline_is_still_probed() -> None:
+    """A host that asks for fifteen minutes and then works is not given up."""
+
+    async def main() -> None:
+        gate, host = gate_for(), Host(slots=1, retry_after_s=900.0, latency_s=0.01)
+        await drive(host, gate, requests=20, workers=4)
+
+        assert host.share("ok") > 0.5
+
+    run_virtually(main())
+
+
+def test_a_name_that_never_resolves_ends_after_three_probes() -> None:
+    """A wrong name costs three look-ups in a row, not fifteen minutes."""
+
+    async def main() -> None:
+        gate = gate_for()
+        asked = 0
+
+        async def look_up() -> None:
+            nonlocal asked
+            while True:
+                async with gate.admit() as ticket:
+                    asked += 1
+                    ticket.failed(NO_SUCH_HOST)
+
+        with pytest.raises(HostUnavailableError, match="cannot be resolved"):
+            await look_up()
+        assert asked == 3
+
+    run_virtually(main())
+
+
+def test_it_is_cold_until_a_first_good_answer() -> None:
+    """Whatever was learned or asked for, no more than eight requests go before the first answer."""
+
+    async def main() -> None:
+        gate = gate_for(GateOptions(fixed=64, start=64))
+        waiting = [asyncio.ensure_future(_hold(gate)) for _ in range(64)]
+        await asyncio.sleep(1)
+        assert gate.slots == COLD_SLOTS
+        assert repr(gate) == "<Gate host open 8/8>"
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting)
+
+    run_virtually(main())
+
+
+async def _hold(gate: Gate) -> None:
+    async with gate.admit():
+        await asyncio.sleep(1_000)
+
+
+def test_max_rate_is_a_ceiling() -> None:
+    """No second sees more requests than the rate, apart from the one on its edge."""
+
+    async def main() -> None:
+        gate, host = gate_for(GateOptions(max_rate=40.0)), Host(latency_s=0.01)
+        elapsed_s = await drive(host, gate, requests=400)
+
+        assert 400 / 40 * 0.95 <= elapsed_s <= 400 / 40 * 1.1
+
+    run_virtually(main())
+
+
+def test_closing_tells_everybody_who_waits() -> None:
+    """A run that drains admits nobody, and says so to those who wait."""
+
+    async def main() -> None:
+        gate = gate_for(GateOptions(fixed=1))
+        async with gate.admit():
+            waiting = asyncio.ensure_future(_hold(gate))
+            await asyncio.sleep(0)
+            gate.close()
+            with pytest.raises(Draining):
+                await waiting
+        with pytest.raises(Draining):
+            async with gate.admit():
+                raise AssertionError("admitted after close")
+
+    run_virtually(main())
+
+
+def test_cancelling_at_any_moment_loses_no_slot() -> None:
+    """Waiters cancelled while waiting, or in the turn they are admitted, give their slot back."""
+
+    async def main() -> None:
+        random.seed(3)
+        gate = gate_for(GateOptions(fixed=4))
+        for _ in range(300):
+            tasks = [asyncio.ensure_future(_hold(gate)) for _ in range(6)]
+            await asyncio.sleep(0)
+            random.choice(tasks).cancel()
+            for _ in range(random.randrange(3)):
+                await asyncio.sleep(0)
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        async with asyncio.timeout(1):
+            async with gate.admit() as first, gate.admit() as second, gate.admit() as third:
+                assert len({first, second, third}) == 3
+
+    run_virtually(main())
+
+
+def test_every_move_is_told() -> None:
+    """Whoever watches learns of each change of slots and each closing, with its reason."""
+
+    async def main() -> None:
+        events: list[Event] = []
+        gate, host = gate_for(events=events), Host(slots=5, retry_after_s=2.0)
+        await drive(host, gate, requests=100, workers=20)
+
+        moves = [event for event in events if isinstance(event, GateMoved)]
+        assert any(move.closed_s > 0 and "asked to wait" in move.reason for move in moves)
+        assert any(move.reason == "throttled" for move in moves)
+
+    run_virtually(main())
