@@ -1,0 +1,28 @@
+"""What every test gets: no blocking call on the loop, and nothing from the user's own environment."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Fail the test when bulkaudio blocks the event loop."""
+    with blockbuster_ctx("bulkaudio") as detector:
+        yield detector
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Hide keys, proxies, settings and terminals of whoever runs the tests."""
+    for name in list(os.environ):
+        if name.upper().startswith(("POLY", "BULKAUDIO_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    for name in ("CREDENTIALS_DIRECTORY", "NO_COLOR", "FORCE_COLOR", "CI", "XDG_CONFIG_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
