@@ -82,15 +82,17 @@ class _Count:
     throttled: int = 0
     last: AttemptFailed = field(default_factory=lambda: AttemptFailed("none"))
 
-    def is_over(self, state: RetryCallState) -> bool:
-        failure = state.outcome and state.outcome.exception()
-        assert isinstance(failure, AttemptFailed), "only AttemptFailed is retried"  # noqa: S101
+    def note(self, failure: AttemptFailed) -> None:
         self.last = failure
         if failure.is_throttle:
             self.throttled += 1
+        else:
+            self.counted += 1
+
+    def is_over(self, _: RetryCallState) -> bool:
+        if self.last.is_throttle:
             return self.throttled >= self.limits.throttles
-        self.counted += 1
-        return self.counted >= attempts_for(failure.reason, self.limits.attempts)
+        return self.counted >= attempts_for(self.last.reason, self.limits.attempts)
 
     def wait_s(self, _: RetryCallState) -> float:
         if self.last.is_throttle:
@@ -121,7 +123,12 @@ async def retrying(
     async def numbered() -> T:
         nonlocal number
         number += 1
-        return await attempt(number)
+        try:
+            return await attempt(number)
+        except AttemptFailed as failure:
+            # Here, because tenacity asks for the wait before it asks whether to stop.
+            count.note(failure)
+            raise
 
     def report(state: RetryCallState) -> None:
         wait_s = state.next_action.sleep if state.next_action else 0.0
