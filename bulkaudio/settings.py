@@ -138,12 +138,14 @@ class Pace:
     Attributes:
         concurrency: Requests at once; None lets the gate find out.
         max_rate: Requests a second, over all workers; None: no ceiling.
+        bandwidth_bytes_per_s: Over all workers; None: no ceiling.
         attempts: For each recording; throttled answers do not count.
         give_up_after_s: A host that fails without one success for so long ends the run.
     """
 
     concurrency: int | None = None
     max_rate: float | None = None
+    bandwidth_bytes_per_s: int | None = None
     attempts: int = 5
     give_up_after_s: float = 15 * 60.0
 
@@ -174,3 +176,40 @@ class RunOptions:
     selection: Selection = Selection()
     pace: Pace = Pace()
     budgets: Budgets = Budgets()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadRequest:
+    """
+    One download as a person asked for it: what is None, the archive remembers or the run decides.
+
+    Attributes:
+        region, account, agent: None: as the archive remembers.
+        find_keys: Looks up the key for recordings and, where it differs, the one for listing, once
+            the region is known. Blocking.
+        csv: Where conversation ids come from; None: from the listing, or from standard input.
+        csv_is_stdin: ``--csv -``.
+        id_column: Of the CSV; None: found by its usual names.
+        directions: None: as the archive remembers, else combined.
+        metadata: None: as the archive remembers, else none.
+    """
+
+    region: str | None = None
+    account: str | None = None
+    agent: str | None = None
+    find_keys: Callable[[str], tuple[ApiKey, ApiKey | None]] = field(repr=False)
+    csv: Path | None = None
+    csv_is_stdin: bool = False
+    id_column: str | None = None
+    listing: ListingQuery = ListingQuery()
+    directions: tuple[Direction, ...] | None = None
+    redacted: bool | None = None
+    metadata: Metadata | None = None
+    limit: int | None = None
+    place: Place
+    pace: Pace = Pace()
+    budgets: Budgets = Budgets()
+    audio_url: str | None = None
+    conversations_url: str | None = None
+    ca_bundle: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
