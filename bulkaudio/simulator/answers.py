@@ -96,10 +96,10 @@ def subject(question: Question, calls: Calls) -> What:
     match question.host, question.segments:
         case "audio", ("v1", "agents", _, "conversations", id_, "audio"):
             direction = query.get("direction", Direction.COMBINED.value)
-            is_real = calls.find(id_) is not None and direction in DIRECTIONS
+            is_real = calls.knows(id_) and direction in DIRECTIONS
             return What("recording", id_, direction) if is_real else OTHER
         case "audio", ("v1", "agents", _, "conversations", id_):
-            return What("conversation", id_) if calls.find(id_) else OTHER
+            return What("conversation", id_) if calls.knows(id_) else OTHER
         case ("audio", ("v1", "agents", _, "conversations")) | (
             "conversations",
             ("v3", _, _, "conversations"),

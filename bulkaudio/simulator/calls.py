@@ -68,6 +68,7 @@ class Call:
 
     Attributes:
         samples: Length of its recording.
+        talk: Seed of what is said.
         has_recording: False for chats, callers who opted out, and what is not ready yet.
         is_listed: False for a conversation that the listing will show late.
         is_framed: False: the body is sent with neither length nor chunks.
@@ -76,8 +77,8 @@ class Call:
     index: int
     id: str
     started_at: datetime
-    lines: tuple[Line, ...]
     samples: int
+    talk: int
     channel: str
     variant_id: str
     from_number: str
@@ -87,6 +88,11 @@ class Call:
     has_recording: bool
     is_listed: bool
     is_framed: bool
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """What is said. Needs the samples; all else about a call is known without them."""
+        return tuple(_talk(Random(self.talk), self.samples))  # noqa: S311 - speech, no secret
 
     @property
     def duration_s(self) -> float:
@@ -153,6 +159,10 @@ class Calls:
         index = self._index(conversation_id)
         return None if index is None else self.at(index)
 
+    def knows(self, conversation_id: str) -> bool:
+        """Tell whether there is a call of that id, without making it."""
+        return self._index(conversation_id) is not None
+
     def first_from(self, time: datetime) -> int:
         """Return the index of the first call that starts at `time` or later."""
         low, high = 0, self.count
@@ -168,7 +178,6 @@ class Calls:
         """Make the call of that index."""
         rng, started_at = self._draw(index)
         samples = int(rng.uniform(*self.speech_s) * RATE_HZ)
-        lines = tuple(_talk(rng, samples))
         is_chat = rng.random() < self.chat_share
         opted_out = rng.random() < self.opt_out_share
         is_framed = rng.random() >= self.unframed_share
@@ -179,8 +188,8 @@ class Calls:
             index=index,
             id=self._id(index),
             started_at=started_at,
-            lines=lines,
             samples=samples,
+            talk=rng.getrandbits(64),
             channel="WEBCHAT" if is_chat else "VOICE-SIP",
             variant_id=f"VARIANT-{rng.randrange(2)}",
             from_number=f"+4420794{rng.randrange(10**5):05}",

@@ -105,7 +105,7 @@ def conversation(call: Call, owner: Owner) -> dict[str, Any]:
         "handoff_reason": None,
         "handoff_destination": None,
         "metrics": {"ASR_ERRORS": call.index % 3, "CONTAINED": not call.in_progress},
-        "state": {"intent": call.lines[1].phrase.name if call.lines[1:] else None},
+        "state": {"language": "en-GB", "intent": _intent(call)},
         "turns": turns,
     }
 
@@ -123,6 +123,11 @@ def conversation_camel(call: Call) -> dict[str, Any]:
         "totalDuration": None if call.in_progress else round(call.duration_s, 3),
         "turns": _turns(call),
     }
+
+
+def _intent(call: Call) -> str | None:
+    """Name what the caller wants: the second line of every dialogue."""
+    return next((line.phrase.name for line in call.lines[1:2]), None)
 
 
 def _turns(call: Call) -> list[dict[str, str]]:
