@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent / "bulkaudio"
 
 STOREYS = [
-    ["version", "errors", "model", "policy", "naming", "wav", "windows", "quantities", "events"],
+    ["version", "errors", "model", "policy", "naming", "wav", "quantities", "windows", "events"],
     ["settings", "keys"],
     ["gate", "retry", "stopper"],
     ["polyai"],
