@@ -5,10 +5,28 @@ The flow calls one `Emit` with these values; progress, logs, the summary and ``s
 made from them and from nothing else. No event carries a key, a phone number or a transcript.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
 
 from bulkaudio.model import Outcome, Plan, Rejected
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """
+    The archive is locked, opened and bound: from here on its folder may be written to.
+
+    Attributes:
+        scope: As the summary's ``scope``, with everything the archive remembered filled in.
+    """
+
+    run_id: str
+    started_at: datetime
+    archive: Path
+    scope: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +123,8 @@ class SidecarSettled:
 
 
 Event = (
-    Planned
+    Started
+    | Planned
     | SourceEnded
     | Answered
     | Received

@@ -1,0 +1,44 @@
+"""What a stream can show: colours, a moving bar, or plain lines only."""
+
+import os
+from collections.abc import Mapping
+from typing import TextIO
+
+from rich.console import Console
+
+PLAIN_WIDTH = 100
+"""Of pages in files and mails, where nothing says how wide the reader's window is."""
+
+
+def is_terminal(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether `stream` understands cursor codes. FORCE_COLOR is ignored: a file stays plain."""
+    environ = os.environ if environ is None else environ
+    try:
+        is_tty = stream.isatty()
+    except ValueError:
+        return False  # closed
+    return is_tty and environ.get("TERM", "") != "dumb"
+
+
+def is_lively(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether a person watches, so that a moving bar is welcome: not so in CI."""
+    environ = os.environ if environ is None else environ
+    in_ci = environ.get("CI", "").lower() not in {"", "0", "false"}
+    return is_terminal(stream, environ) and not in_ci
+
+
+def console(stream: TextIO, environ: Mapping[str, str] | None = None) -> Console:
+    """Make a console that writes control codes to terminals only, and no colour on NO_COLOR."""
+    environ = os.environ if environ is None else environ
+    terminal = is_terminal(stream, environ)
+    plain = not terminal or bool(environ.get("NO_COLOR"))
+    return Console(
+        file=stream,
+        force_terminal=terminal,
+        color_system=None if plain else "auto",
+        no_color=plain,
+        width=None if terminal else PLAIN_WIDTH,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
