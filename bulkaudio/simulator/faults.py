@@ -87,12 +87,12 @@ class Faults:
     @classmethod
     def some(cls, *, seed: int = 1) -> Self:
         """Return an ordinary bad day: about one request in twelve, at most two in a row."""
-        return cls(share=0.07, longest=2, seed=seed)
+        return cls(share=0.062, longest=2, seed=seed)
 
     @classmethod
     def storm(cls, *, seed: int = 1) -> Self:
         """Return a host in trouble: about two requests in five, up to four in a row."""
-        return cls(share=0.35, longest=4, seed=seed)
+        return cls(share=0.29, longest=4, seed=seed)
 
     @classmethod
     def always(cls, *kinds: Fault) -> Self:
@@ -117,7 +117,7 @@ class Faults:
             return ()
         kinds = self.kinds or (FOR_RECORDINGS if what.kind == "recording" else FOR_PAGES)
         wanted = 1
-        while wanted < self.longest and rng.random() < self.share + 0.15:
+        while wanted < self.longest and rng.random() < self.share + 0.16:
             wanted += 1
         plan = [Fault.HTML] if not self.kinds and rng.random() < 0.05 else []
         # A plan of drips alone would never cost the attempts it was meant to.
