@@ -260,6 +260,16 @@ async def test_listing_filters() -> None:
     assert sandbox == []
 
 
+async def test_large_pages_are_streamed() -> None:
+    """A page of many turns comes in chunks, a small one with its length."""
+    calls = Calls(count=150, speech_s=(30.0, 40.0))
+    async with running(Simulator(calls=calls)) as client:
+        large, small = await client.page(), await client.page(limit="2")
+    assert "Content-Length" not in large.headers
+    assert len(large.json["conversations"]) == 150
+    assert int(small.headers["Content-Length"]) == len(small.body)
+
+
 async def test_offset_paging_where_there_are_no_cursors() -> None:
     """The older paging goes on by next_offset, to null."""
     calls = Calls(count=25, speech_s=SHORT)

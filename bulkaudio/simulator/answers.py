@@ -22,6 +22,9 @@ from bulkaudio.simulator.wire import Reply
 AUDIO = "audio"
 CONVERSATIONS = "conversations"
 DIRECTIONS = frozenset(direction.value for direction in Direction)
+STREAMED_FROM_BYTES = 256 * 1024
+"""Larger pages come in HTTP chunks."""
+
 NO_ROUTE = b'{"message":"no Route matched with those values"}'
 
 
@@ -182,4 +185,5 @@ def _recording(call: Call, query: MultiMapping[str], key: Key) -> Reply:
 
 
 def _json(page: Mapping[str, Any]) -> Reply:
-    return Reply(body=json.dumps(page).encode())
+    body = json.dumps(page).encode()
+    return Reply(body=body, is_chunked=len(body) > STREAMED_FROM_BYTES)

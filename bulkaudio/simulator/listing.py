@@ -9,7 +9,7 @@ changes of parameters are refused as the real API refuses them.
 import base64
 import binascii
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -18,7 +18,7 @@ from typing import Any
 
 from multidict import MultiMapping
 
-from bulkaudio.simulator.calls import Call, Calls
+from bulkaudio.simulator.calls import Call, Calls, Line
 
 MAX_PAGE = 1000
 ENVIRONMENTS = frozenset({"live", "pre-release", "sandbox"})
@@ -84,7 +84,8 @@ def page_studio(calls: Calls, query: MultiMapping[str]) -> dict[str, Any]:
 
 def conversation(call: Call, owner: Owner) -> dict[str, Any]:
     """Describe a conversation as the v3 listing does."""
-    turns = _turns(call)
+    lines = call.lines
+    turns = _turns(lines)
     duration_s = None if call.in_progress else round(call.duration_s, 3)
     return {
         "id": call.id,
@@ -105,7 +106,7 @@ def conversation(call: Call, owner: Owner) -> dict[str, Any]:
         "handoff_reason": None,
         "handoff_destination": None,
         "metrics": {"ASR_ERRORS": call.index % 3, "CONTAINED": not call.in_progress},
-        "state": {"language": "en-GB", "intent": _intent(call)},
+        "state": {"language": "en-GB", "intent": _intent(lines)},
         "turns": turns,
     }
 
@@ -121,19 +122,19 @@ def conversation_camel(call: Call) -> dict[str, Any]:
         "fromNumber": call.from_number,
         "toNumber": call.to_number,
         "totalDuration": None if call.in_progress else round(call.duration_s, 3),
-        "turns": _turns(call),
+        "turns": _turns(call.lines),
     }
 
 
-def _intent(call: Call) -> str | None:
+def _intent(lines: Sequence[Line]) -> str | None:
     """Name what the caller wants: the second line of every dialogue."""
-    return next((line.phrase.name for line in call.lines[1:2]), None)
+    return next((line.phrase.name for line in lines[1:2]), None)
 
 
-def _turns(call: Call) -> list[dict[str, str]]:
+def _turns(lines: Sequence[Line]) -> list[dict[str, str]]:
     """Pair what the caller said with what the agent answered."""
     turns: list[dict[str, str]] = []
-    for line in call.lines:
+    for line in lines:
         if line.phrase.speaker == "user" or not turns or turns[-1]["agent_response"]:
             turns.append({"user_input": "", "agent_response": ""})
         key = "user_input" if line.phrase.speaker == "user" else "agent_response"
