@@ -1,0 +1,215 @@
+"""
+One SQLite connection in one thread, and the door to it.
+
+Rules of this file: only the owner thread touches the connection. Two writing connections can
+corrupt a WAL in SQLite 3.7 to 3.51.2, so the lock is exclusive and outsiders read ``status.json``.
+"""
+
+import asyncio
+import sqlite3
+import stat
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from bulkaudio.errors import LedgerError
+from bulkaudio.ledger.faults import is_sticky, translated
+from bulkaudio.ledger.files import InPlace, create_private, rebuild_command, sync_folder
+from bulkaudio.ledger.migrations import APPLICATION_ID, MIGRATIONS, migrate, version_of
+
+T = TypeVar("T")
+
+BUSY_S = 2.0
+CACHE_KIB = 32 * 1024
+QUICK_CHECK_BYTES = 256 * 1024 * 1024
+"""Up to this size every opening walks the whole file, at about half a gigabyte a second."""
+
+
+class Database:
+    """Runs functions on the connection, one after the other, in the thread that owns it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        # An executor rather than a thread of our own: a cancelled or failing call never ends it,
+        # and it does not keep the interpreter alive when `aclose` was forgotten.
+        self._owner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
+        self._connection: sqlite3.Connection | None = None
+        self._in_place: InPlace | None = None
+        self._broken: LedgerError | None = None
+        self._closing: asyncio.Future[None] | None = None
+
+    @classmethod
+    async def open(cls, path: Path, *, is_new_allowed: bool) -> "Database":
+        """Open, check and migrate; raises `LedgerError`, and then nothing stays open."""
+        database = cls(path)
+        try:
+            await database._post(lambda: database._connect(is_new_allowed=is_new_allowed))
+        except BaseException:
+            await database.aclose()
+            raise
+        return database
+
+    async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work`, which changes nothing."""
+        return await self._post(lambda: self._read(work))
+
+    async def change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """
+        Run `work` as one transaction; its changes are durable when this returns.
+
+        A caller that is cancelled meanwhile does not learn how it ended; the transaction is whole
+        either way.
+        """
+        return await self._post(lambda: self._change(work))
+
+    async def aclose(self) -> None:
+        """Let everything posted before end, then close. May be called again, and by several."""
+        if self._closing is None:
+            loop = asyncio.get_running_loop()
+            self._closing = loop.run_in_executor(self._owner, self._disconnect)
+            # No wait: the one thread ends by itself after the work above.
+            self._owner.shutdown(wait=False)
+        await asyncio.shield(self._closing)
+
+    async def _post(self, work: Callable[[], T]) -> T:
+        if self._closing is not None:
+            raise LedgerError(f"the ledger {self._path} is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._owner, work)
+
+    def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with translated(self._path):
+            return work(self._usable())
+
+    def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        connection = self._usable()
+        if self._broken is not None:
+            raise self._broken
+        try:
+            with translated(self._path):
+                return self._transact(connection, work)
+        except LedgerError as error:
+            # Without a cause it is our own finding: the files are no longer in their place.
+            if error.__cause__ is None or is_sticky(error.__cause__):
+                self._broken = error
+            raise
+
+    def _transact(
+        self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]
+    ) -> T:
+        assert self._in_place is not None  # noqa: S101  # set with the connection
+        self._in_place.check()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.rollback()
+            raise
+        self._in_place.watch_wal()
+        self._in_place.check()
+        return result
+
+    def _usable(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise LedgerError(f"the ledger {self._path} is closed")
+        return self._connection
+
+    def _connect(self, *, is_new_allowed: bool) -> None:
+        with translated(self._path):
+            is_new = _is_new(self._path)
+            if is_new and not is_new_allowed:
+                raise LedgerError(
+                    f"the ledger {self._path} is missing beside saved recordings",
+                    fix=f"make it anew from the files kept: {rebuild_command(self._path)}",
+                )
+            if is_new and not self._path.exists():
+                create_private(self._path)
+            connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
+            try:
+                # Before the first read: no shared-memory file is made then.
+                connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+                _check_identity(connection, self._path, is_new_allowed=is_new_allowed)
+                _configure(connection)
+                _check_content(connection, self._path)
+                migrate(connection, self._path)
+                sync_folder(self._path.parent)
+                self._in_place = InPlace(self._path)
+            except BaseException:
+                connection.close()
+                raise
+        self._connection = connection
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with translated(self._path):
+                connection.close()
+
+
+def _is_new(path: Path) -> bool:
+    """Whether there is nothing at `path` yet; raises `LedgerError` for what is no ledger."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return True
+    if not stat.S_ISREG(status.st_mode):
+        raise LedgerError(
+            f"{path} is not a regular file",
+            fix=f"move it away, then make the ledger anew: {rebuild_command(path)}",
+        )
+    return status.st_size == 0
+
+
+def _configure(connection: sqlite3.Connection) -> None:
+    """Set what only our own ledger may be given: switching to WAL writes to the file."""
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+    connection.execute("PRAGMA journal_mode = WAL")
+    # FULL: every commit is synced. NORMAL was measured and buys nothing at 50 rows a commit.
+    connection.execute("PRAGMA synchronous = FULL")
+    # Takes the exclusive lock now, so that another program is noticed at the start.
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("COMMIT")
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path, *, is_new_allowed: bool) -> None:
+    """Tell our ledger from other programs' files and from later versions of it."""
+    application = _pragma(connection, "application_id")
+    version = version_of(connection)
+    objects = int(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
+    # A crash between creating the file and the first migration leaves an empty database.
+    is_blank = application == 0 and version == 0 and objects == 0
+    if is_blank and is_new_allowed:
+        return
+    if application != APPLICATION_ID or version == 0:
+        raise LedgerError(
+            f"{path} is not a ledger of bulkaudio",
+            fix=f"move it away and make the ledger anew: {rebuild_command(path)}",
+        )
+    if version > len(MIGRATIONS):
+        raise LedgerError(
+            f"the ledger {path} was written by a newer bulkaudio (schema {version}, this one "
+            f"knows {len(MIGRATIONS)})",
+            fix="upgrade bulkaudio; or move the ledger away and make it anew: "
+            + rebuild_command(path),
+        )
+
+
+def _check_content(connection: sqlite3.Connection, path: Path) -> None:
+    if path.stat().st_size <= QUICK_CHECK_BYTES:
+        check_whole(connection, path)
+
+
+def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+    """Walk every page and constraint; raises `LedgerError` with the first finding."""
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise LedgerError(
+            f"the ledger {path} is damaged: {found}",
+            fix=f"move it away and make it anew from the files kept: {rebuild_command(path)}",
+        )
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> Any:
+    return connection.execute(f"PRAGMA {name}").fetchone()[0]

@@ -1,0 +1,73 @@
+"""What SQLite's errors mean to the person who runs this, with the fix."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bulkaudio.errors import LedgerError
+from bulkaudio.ledger.files import rebuild_command
+
+PRIMARY_CODE = 0xFF
+"""Extended result codes keep the primary one in their low byte."""
+
+CONTENT_IS_BAD = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CONSTRAINT}
+
+CAUSES = {
+    sqlite3.SQLITE_FULL: ("the disk is full", "free some space and run again: nothing is lost"),
+    sqlite3.SQLITE_BUSY: (
+        "another program has it locked",
+        "end that program (a database browser, a backup) and run again",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "it may not be written",
+        "make the archive's .bulkaudio folder writable for this user, or remount the disk",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "it cannot be opened",
+        "check the permissions of the archive's .bulkaudio folder and the descriptor limit",
+    ),
+    sqlite3.SQLITE_IOERR: (
+        "the disk failed to read or write it",
+        "check the disk (dmesg), its quota and the file-size limit, then run again",
+    ),
+}
+
+STICKY = {sqlite3.SQLITE_IOERR, *CONTENT_IS_BAD}
+"""After these nothing more is written: a repeated fsync may report a success that is none."""
+
+
+@contextmanager
+def translated(path: Path) -> Iterator[None]:
+    """Turn whatever SQLite or the file system raises about `path` into a `LedgerError`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise ledger_error(path, error) from error
+    except OSError as error:
+        raise LedgerError(
+            f"the ledger {path} cannot be used: {error.strerror or error}",
+            fix="check the disk and the permissions of the archive's .bulkaudio folder",
+        ) from error
+
+
+def ledger_error(path: Path, error: sqlite3.Error) -> LedgerError:
+    """Name the likely cause of a SQLite error, and the fix."""
+    code = primary_code(error)
+    if code in CONTENT_IS_BAD or code not in CAUSES:
+        return LedgerError(
+            f"the ledger {path} is damaged: {error}",
+            fix=f"move it away and make it anew from the files kept: {rebuild_command(path)}",
+        )
+    cause, fix = CAUSES[code]
+    return LedgerError(f"the ledger {path} cannot be used: {cause} ({error})", fix=fix)
+
+
+def is_sticky(error: BaseException | None) -> bool:
+    """Whether the connection must not be written to again after this error."""
+    return isinstance(error, sqlite3.Error) and primary_code(error) in STICKY
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 for errors that Python's own binding raises."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & PRIMARY_CODE

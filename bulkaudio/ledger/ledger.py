@@ -1,0 +1,242 @@
+"""
+The ledger: what is known of every recording, and the only thing that says what is saved.
+
+Rules of this package: nobody else knows SQLite; every method is one transaction; what a method
+has returned from is durable.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from bulkaudio.ledger import listings, planning, settling, tree
+from bulkaudio.ledger.database import Database, check_whole
+from bulkaudio.ledger.migrations import UNSETTLED
+from bulkaudio.ledger.rows import (
+    SELECT,
+    LedgerRow,
+    ListingRow,
+    RunRow,
+    Total,
+    row_of,
+    text_of,
+    time_of,
+)
+from bulkaudio.model import Batch, Direction, Outcome, Plan, Recording, Status
+
+ALL = tuple(status for status in Status if status is not Status.ALREADY)
+
+
+class Ledger:
+    """
+    An open ledger; made by `open`.
+
+    Every method raises `LedgerError` when this machine cannot do what it says.
+    """
+
+    def __init__(self, path: Path, database: Database) -> None:
+        self.path = path
+        self._database = database
+        self._seen = planning.Seen()
+
+    @classmethod
+    async def open(cls, path: Path, *, is_new_allowed: bool) -> "Ledger":
+        """
+        Open, check and bring up to date the ledger at ``ARCHIVE/.bulkaudio/ledger.db``.
+
+        Args:
+            is_new_allowed: False when the archive holds recordings: a ledger that is missing
+                beside them is an error, never a new beginning.
+        """
+        return cls(path, await Database.open(path, is_new_allowed=is_new_allowed))
+
+    async def aclose(self) -> None:
+        """Let what was asked for before end, then close; safe to call again."""
+        await self._database.aclose()
+
+    async def check(self) -> None:
+        """Walk every page, which opening does only up to a certain size."""
+        await self._database.read(lambda connection: check_whole(connection, self.path))
+
+    async def pins(self) -> dict[str, str]:
+        """Everything the archive remembers about itself."""
+        return await self._database.read(
+            lambda connection: dict(connection.execute("SELECT name, value FROM archive"))
+        )
+
+    async def pin(self, values: Mapping[str, str]) -> None:
+        """Remember these values, in place of older ones of the same names."""
+        await self._database.change(
+            lambda connection: connection.executemany(
+                "INSERT INTO archive (name, value) VALUES (?, ?) "
+                "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                list(values.items()),
+            )
+        )
+
+    async def start_run(self, run_id: str, started_at: datetime, scope_json: str) -> None:
+        """Note that a run begins; from here on, what counts as a duplicate starts anew."""
+        self._seen = planning.Seen()
+        await self._database.change(
+            lambda connection: connection.execute(
+                "INSERT INTO runs (run_id, started_at, scope) VALUES (?, ?, ?)",
+                (run_id, text_of(started_at), scope_json),
+            )
+        )
+
+    async def finish_run(self, run_id: str, finished_at: datetime, summary_json: str) -> None:
+        """Note that a run ended in order, and how."""
+        await self._database.change(
+            lambda connection: connection.execute(
+                "UPDATE runs SET finished_at = ?, summary = ? WHERE run_id = ?",
+                (text_of(finished_at), summary_json, run_id),
+            )
+        )
+
+    async def last_run(self) -> RunRow | None:
+        """Return the run that was started last."""
+        row = await self._database.read(
+            lambda connection: connection.execute(
+                "SELECT run_id, started_at, finished_at, scope, summary FROM runs "
+                "ORDER BY number DESC LIMIT 1"
+            ).fetchone()
+        )
+        if row is None:
+            return None
+        return RunRow(
+            run_id=row[0],
+            started_at=datetime.fromisoformat(row[1]),
+            finished_at=time_of(row[2]),
+            scope=row[3],
+            summary=row[4],
+        )
+
+    async def was_clean(self) -> bool:
+        """Whether the last run came to its end; asked before `start_run`."""
+        last = await self.last_run()
+        return last is None or last.finished_at is not None
+
+    async def plan(self, batch: Batch, directions: Sequence[Direction], now: datetime) -> Plan:
+        """
+        Say what is to be done about a batch.
+
+        New recordings and the batch's bookmark are kept in the same transaction: a listing never
+        moves past a page whose conversations are not in the ledger.
+        """
+        return await self._database.change(
+            lambda connection: planning.Planner(connection, directions, now, self._seen).plan(batch)
+        )
+
+    async def backlog(
+        self, directions: Sequence[Direction], now: datetime, *, after: int, limit: int
+    ) -> tuple[Plan, int]:
+        """
+        Take up to `limit` recordings that earlier runs left open, failed or deferred until now.
+
+        Returns:
+            The plan, whose `todo` is empty at the end, and the `after` of the next page.
+        """
+        page = planning.Backlog(directions, now, after, limit)
+        return await self._database.read(
+            lambda connection: planning.backlog(connection, page, self._seen)
+        )
+
+    async def settle(self, outcomes: Sequence[Outcome], run_id: str | None, now: datetime) -> None:
+        """
+        Keep how recordings ended; a row that says ``saved`` stays as it is.
+
+        Attempts are added to those of earlier runs; everything else is the latest outcome's.
+        """
+        settlement = settling.Settlement(outcomes=outcomes, run_id=run_id, now=now)
+        await self._database.change(settlement.write)
+
+    async def reopen(self, recordings: Sequence[Recording], reason: str) -> None:
+        """Take recordings back to open, saved ones too, so that a run fetches them again."""
+        await self._database.change(
+            lambda connection: settling.reopen(connection, recordings, reason)
+        )
+
+    async def unsaved(self, recordings: Sequence[Recording]) -> Sequence[Recording]:
+        """Return those that are known and not saved, with the start that the ledger knows."""
+        query = (
+            "SELECT started_at FROM recordings "
+            "WHERE conversation_id = ? AND direction = ? AND status <> 'saved'"
+        )
+        rows = await self._database.read(
+            lambda connection: [
+                connection.execute(query, (r.conversation_id, r.direction)).fetchone()
+                for r in recordings
+            ]
+        )
+        pairs = zip(recordings, rows, strict=True)
+        return [replace(r, started_at=time_of(row[0])) for r, row in pairs if row is not None]
+
+    async def start_listing(
+        self, scope: str, since: datetime | None, until: datetime
+    ) -> ListingRow:
+        """Begin to list a half-open window; unfinished listings inside it are superseded."""
+        return await self._database.change(
+            partial(listings.start, scope=scope, window=(since, until))
+        )
+
+    async def unfinished_listing(self, scope: str) -> ListingRow | None:
+        """Return the oldest listing of that scope that was begun and not finished."""
+        return await self._database.read(partial(listings.unfinished, scope=scope))
+
+    async def high_water(self, scope: str) -> datetime | None:
+        """
+        Return the time before which everything is listed and settled.
+
+        The end of what finished listings cover without a gap, or the start of the oldest
+        conversation that is still open or deferred, if that is earlier.
+        """
+        return await self._database.read(partial(listings.high_water, scope=scope))
+
+    async def totals(self) -> Mapping[tuple[Direction, Status], Total]:
+        """Sum up by direction and status; walks the whole table."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(
+                "SELECT direction, status, count(*), coalesce(sum(bytes), 0), "
+                "coalesce(sum(audio_seconds), 0.0) FROM recordings GROUP BY direction, status"
+            ).fetchall()
+        )
+        return {
+            (Direction(row[0]), Status(row[1])): Total(count=row[2], bytes=row[3], seconds=row[4])
+            for row in rows
+        }
+
+    async def oldest_open(self) -> LedgerRow | None:
+        """Return the unsettled recording whose call, or first sight, is the longest ago."""
+        row = await self._database.read(
+            lambda connection: connection.execute(
+                f"{SELECT} INDEXED BY unsettled WHERE {UNSETTLED} "
+                "ORDER BY coalesce(started_at, first_seen_at), id LIMIT 1"
+            ).fetchone()
+        )
+        return None if row is None else row_of(row)
+
+    async def rows_after(
+        self, rowid: int, limit: int, statuses: Sequence[Status] = ALL
+    ) -> Sequence[LedgerRow]:
+        """Return a page of rows in the order they were first seen; empty at the end."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(
+                f"{SELECT} WHERE id > ? AND instr(?, status) ORDER BY id LIMIT ?",
+                (rowid, " ".join(statuses), limit),
+            ).fetchall()
+        )
+        return [row_of(row) for row in rows]
+
+    async def saved_after(self, rowid: int, limit: int) -> Sequence[LedgerRow]:
+        """Return a page of saved rows; empty at the end."""
+        return await self.rows_after(rowid, limit, (Status.SAVED,))
+
+    async def note_files(self, paths: Sequence[str]) -> None:
+        """Collect names found in the archive, for `unknown_files`."""
+        await self._database.read(partial(tree.note_files, paths=paths))
+
+    async def unknown_files(self, limit: int) -> tuple[int, Sequence[str]]:
+        """Count the collected names that no saved row has, and return the first of them."""
+        return await self._database.read(partial(tree.unknown_files, limit=limit))

@@ -1,0 +1,134 @@
+"""The ledger's rows as values, and how times become text there."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from bulkaudio.model import Direction, Recording, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """
+    Everything the ledger knows of one recording.
+
+    Attributes:
+        rowid: Grows with first sight; pages are asked for by it.
+        path: Relative to the archive; set while `status` is saved.
+        attempts: Over all runs.
+        redaction_requested: What was asked for, which is not what was given; None: not asked.
+    """
+
+    rowid: int
+    recording: Recording
+    status: Status
+    first_seen_at: datetime
+    redaction_requested: bool | None = None
+    path: PurePosixPath | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    audio_seconds: float | None = None
+    codec: str | None = None
+    sample_rate_hz: int | None = None
+    channels: int | None = None
+    saved_at: datetime | None = None
+    attempts: int = 0
+    next_try_at: datetime | None = None
+    http_status: int | None = None
+    error_code: str | None = None
+    reason: str | None = None
+    correlation_id: str | None = None
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRow:
+    """One run; `finished_at` is None when it was killed, or is still going on."""
+
+    run_id: str
+    started_at: datetime
+    finished_at: datetime | None
+    scope: str
+    summary: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListingRow:
+    """A listing and how far it got; without `cursor` and `offset` it has no page yet."""
+
+    listing_id: int
+    scope: str
+    since: datetime | None
+    until: datetime
+    cursor: str | None = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Total:
+    """Sums over recordings of one direction and status."""
+
+    count: int
+    bytes: int
+    seconds: float
+
+
+SELECT = (
+    "SELECT id, conversation_id, direction, started_at, status, first_seen_at, redaction_requested, "
+    "path, bytes, sha256, audio_seconds, codec, sample_rate, channels, saved_at, attempts, "
+    "next_try_at, http_status, error_code, reason, correlation_id, run_id "
+    "FROM recordings"
+)
+"""What `row_of` reads, in its order."""
+
+
+def row_of(values: tuple[Any, ...]) -> LedgerRow:
+    """Read a row that was selected by `SELECT`."""
+    recording = Recording(
+        conversation_id=values[1], direction=Direction(values[2]), started_at=time_of(values[3])
+    )
+    redaction = values[6]
+    return LedgerRow(
+        rowid=values[0],
+        recording=recording,
+        status=Status(values[4]),
+        first_seen_at=datetime.fromisoformat(values[5]),
+        redaction_requested=None if redaction is None else bool(redaction),
+        path=None if values[7] is None else PurePosixPath(values[7]),
+        bytes=values[8],
+        sha256=values[9],
+        audio_seconds=values[10],
+        codec=values[11],
+        sample_rate_hz=values[12],
+        channels=values[13],
+        saved_at=time_of(values[14]),
+        attempts=values[15],
+        next_try_at=time_of(values[16]),
+        http_status=values[17],
+        error_code=values[18],
+        reason=values[19],
+        correlation_id=values[20],
+        run_id=values[21],
+    )
+
+
+def text_of(time: datetime) -> str:
+    """
+    Write an aware time as ISO 8601 in UTC, ``2026-11-22T06:00:00.000000Z``.
+
+    Always with microseconds: texts of one width sort and compare as the times they stand for.
+    """
+    if time.tzinfo is None:
+        raise ValueError("a naive time has no place in the ledger")
+    return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def text_or_none(time: datetime | None) -> str | None:
+    """Write a time that may be unknown."""
+    return None if time is None else text_of(time)
+
+
+def time_of(text: str | None) -> datetime | None:
+    """Read a time that may be unknown."""
+    return None if text is None else datetime.fromisoformat(text)

@@ -1,0 +1,26 @@
+"""Comparing the names found in an archive with the names it should hold, in constant memory."""
+
+import sqlite3
+from collections.abc import Sequence
+
+
+def note_files(connection: sqlite3.Connection, paths: Sequence[str]) -> None:
+    """Collect names in a temporary table, which SQLite spills to disk and never syncs."""
+    connection.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS found (path TEXT PRIMARY KEY) WITHOUT ROWID"
+    )
+    connection.execute("BEGIN")
+    connection.executemany("INSERT OR IGNORE INTO found VALUES (?)", [(p,) for p in paths])
+    connection.execute("COMMIT")
+
+
+def unknown_files(connection: sqlite3.Connection, limit: int) -> tuple[int, Sequence[str]]:
+    """Count collected names that no saved row has, name the first of them, and forget them."""
+    note_files(connection, ())
+    connection.execute(
+        "DELETE FROM found WHERE path IN (SELECT path FROM recordings WHERE status = 'saved')"
+    )
+    count = int(connection.execute("SELECT count(*) FROM found").fetchone()[0])
+    rows = connection.execute("SELECT path FROM found ORDER BY path LIMIT ?", (limit,)).fetchall()
+    connection.execute("DROP TABLE found")
+    return count, [row[0] for row in rows]
