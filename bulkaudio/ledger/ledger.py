@@ -11,6 +11,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from bulkaudio.errors import LedgerError
 from bulkaudio.ledger import listings, planning, settling, tree
 from bulkaudio.ledger.database import Database, check_whole
 from bulkaudio.ledger.migrations import UNSETTLED
@@ -75,6 +76,28 @@ class Ledger:
                 list(values.items()),
             )
         )
+
+    async def has_saved(self) -> bool:
+        """Whether any recording is saved."""
+        return await self._database.read(
+            lambda connection: (
+                connection.execute(
+                    "SELECT EXISTS (SELECT 1 FROM recordings WHERE status = 'saved')"
+                ).fetchone()[0]
+                == 1
+            )
+        )
+
+    async def begin_anew(self) -> None:
+        """
+        Forget recordings, listings and pins; raises `LedgerError` when a recording is saved.
+
+        For an archive whose first run had a wrong agent or region: what it knows so far is of
+        somebody else's calls, or of none.
+        """
+        if await self.has_saved():
+            raise LedgerError("an archive with saved recordings does not begin anew")
+        await self._database.change(tree.clear)
 
     async def start_run(self, run_id: str, started_at: datetime, scope_json: str) -> None:
         """Note that a run begins; from here on, what counts as a duplicate starts anew."""

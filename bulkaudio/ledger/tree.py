@@ -1,7 +1,14 @@
-"""Comparing the names found in an archive with the names it should hold, in constant memory."""
+"""Clearing a ledger; comparing the names found in an archive with the names it should hold, in constant memory."""
 
 import sqlite3
 from collections.abc import Sequence
+
+
+def clear(connection: sqlite3.Connection) -> None:
+    """Forget everything but the runs."""
+    connection.execute("DELETE FROM recordings")
+    connection.execute("DELETE FROM listings")
+    connection.execute("DELETE FROM archive")
 
 
 def note_files(connection: sqlite3.Connection, paths: Sequence[str]) -> None:

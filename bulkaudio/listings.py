@@ -1,0 +1,145 @@
+"""
+Which windows of time a run lists, so that nothing between two nights is missed.
+
+A listing that was interrupted is finished first, from the page it had reached. Then comes what the
+run asks for; without a start it goes on where everything is listed and settled, less the look-back
+for calls that arrive late.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from bulkaudio.errors import UsageError
+from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.ledger.rows import ListingRow
+from bulkaudio.model import Batch
+from bulkaudio.settings import ListingQuery
+from bulkaudio.sources.base import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """
+    What the ledger knows of earlier listings with the same filters.
+
+    Attributes:
+        unfinished: Begun and not ended.
+        high_water: Before it everything is listed and settled.
+    """
+
+    unfinished: ListingRow | None
+    high_water: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """A half-open window to list; `row` when it was begun before."""
+
+    since: datetime
+    until: datetime
+    row: ListingRow | None = None
+
+
+def errands(query: ListingQuery, memory: Memory, now: datetime) -> tuple[Errand, ...]:
+    """
+    Decide what to list, in order.
+
+    Raises:
+        UsageError: When there is no start, neither given nor remembered.
+    """
+    until = query.until or now
+    lookback = timedelta(seconds=query.lookback_s)
+    begun = memory.unfinished
+    resumable = None if begun is None or begun.since is None else _resume(begun, begun.since)
+    if query.since is not None:
+        return _named(Errand(since=query.since, until=until), resumable, lookback)
+    reached = [memory.high_water] if memory.high_water else []
+    reached += [resumable.until] if resumable else []
+    if not reached:
+        raise UsageError(
+            "nothing was listed into this archive with these filters yet, so there is no end to "
+            "go on from",
+            fix="say where to begin, for example --since 2026-01-01, or use --csv",
+        )
+    since = min(reached) - lookback
+    if until <= since:
+        raise UsageError(
+            f"everything before {since:%Y-%m-%dT%H:%MZ} is listed already, and --until is earlier",
+            fix="leave --until away, or name a window with --since",
+        )
+    return (*([resumable] if resumable else []), Errand(since=since, until=until))
+
+
+def _named(asked: Errand, resumable: Errand | None, lookback: timedelta) -> tuple[Errand, ...]:
+    """List a window that was named; the part of it that was begun before is gone on with."""
+    if resumable is None or resumable.since != asked.since or resumable.until > asked.until:
+        return (asked,)
+    if resumable.until == asked.until:
+        return (resumable,)
+    since = max(asked.since, resumable.until - lookback)
+    return (resumable, Errand(since=since, until=asked.until))
+
+
+def _resume(row: ListingRow, since: datetime) -> Errand:
+    return Errand(since=since, until=row.until, row=row)
+
+
+class Listings:
+    """
+    The errands of a run as one source.
+
+    Args:
+        list_: Makes the source for a window, at the row's cursor.
+        limit: Conversations at most. Such a run is a sample: it leaves no trace in the ledger's
+            memory of listings, because a page cut short must not count as listed.
+    """
+
+    kind = "listing"
+    knows_dates = True
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        scope: str,
+        work: tuple[Errand, ...],
+        list_: Callable[[ListingRow], Source],
+        *,
+        limit: int | None,
+    ) -> None:
+        self._ledger = ledger
+        self._scope = scope
+        self._work = work
+        self._list = list_
+        self._left = limit
+
+    async def open(self) -> None:
+        """Nothing to check: the first request does."""
+
+    async def aclose(self) -> None:
+        """Nothing is held between pages."""
+
+    async def batches(self) -> AsyncIterator[Batch]:
+        """Yield page after page, errand after errand."""
+        for errand in self._work:
+            source = self._list(errand.row or await self._begin(errand))
+            await source.open()
+            try:
+                async for batch in source.batches():
+                    yield self._cut(batch)
+                    if self._left == 0:
+                        return
+            finally:
+                await source.aclose()
+
+    async def _begin(self, errand: Errand) -> ListingRow:
+        if self._left is None:
+            return await self._ledger.start_listing(self._scope, errand.since, errand.until)
+        return ListingRow(listing_id=0, scope="", since=errand.since, until=errand.until)
+
+    def _cut(self, batch: Batch) -> Batch:
+        if self._left is None:
+            return batch
+        kept = batch.conversations[: self._left]
+        self._left -= len(kept)
+        return replace(batch, conversations=kept, bookmark=None)
