@@ -62,8 +62,11 @@ class Head:
 class Exchange:
     """One request being answered."""
 
-    def __init__(self, head: Head, writer: asyncio.StreamWriter) -> None:
+    def __init__(
+        self, head: Head, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         self.head = head
+        self._reader = reader
         self._writer = writer
 
     async def send(self, data: bytes) -> None:
@@ -80,6 +83,13 @@ class Exchange:
     async def hang(self) -> None:
         """Say nothing until the server ends."""
         await asyncio.Event().wait()
+
+    async def tunnel(self, host: str, port: int) -> None:
+        """Pass bytes both ways, as a proxy does after CONNECT."""
+        reader, writer = await asyncio.open_connection(host, port)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_copy(self._reader, writer))
+            group.create_task(_copy(reader, self._writer))
 
     async def close(self) -> None:
         """End politely: what was sent arrives, then close_notify where there is TLS, and FIN."""
@@ -102,6 +112,15 @@ class Exchange:
         """Let the client read everything first: RST overtakes bytes that are not read yet."""
         await self._writer.drain()
         await asyncio.sleep(0.05)
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    finally:
+        writer.close()
 
 
 Script = Callable[[Exchange], Awaitable[None]]
@@ -176,6 +195,7 @@ class WireServer:
         self.heads: list[Head] = []
         self.connections = 0
         self.port = 0
+        self._arrival = asyncio.Condition()
         self._scripts = scripts or (hangs,)
         self._tls = tls
         self._greet = greet
@@ -215,6 +235,11 @@ class WireServer:
         if error is None and self._errors:
             raise self._errors[0]
 
+    async def wait_for_requests(self, count: int) -> None:
+        """Return when so many requests have arrived."""
+        async with self._arrival:
+            await self._arrival.wait_for(lambda: len(self.heads) >= count)
+
     async def drop_connections(self) -> None:
         """End every open connection, as a server that restarts does."""
         for writer in self._open.values():
@@ -240,13 +265,15 @@ class WireServer:
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, number: int
     ) -> None:
         if self._greet is not None:
-            await self._greet(Exchange(Head(raw=b"", connection=number), writer))
+            await self._greet(Exchange(Head(raw=b"", connection=number), reader, writer))
         while not writer.is_closing():
             raw = await reader.readuntil(b"\r\n\r\n")
             head = Head(raw=raw[:-2], connection=number)
             script = self._scripts[min(len(self.heads), len(self._scripts) - 1)]
             self.heads.append(head)
-            await script(Exchange(head, writer))
+            async with self._arrival:
+                self._arrival.notify_all()
+            await script(Exchange(head, reader, writer))
 
 
 @contextmanager

@@ -1,0 +1,233 @@
+"""
+The one HTTP session of a run.
+
+Rules of this file: one attempt is one attempt (trying again is `bulkaudio.retry`'s); the key goes
+into the headers of requests to the configured origin, built anew for every hop, and nowhere else;
+aiohttp follows nothing, decodes nothing, remembers no cookie and asks the environment for nothing.
+"""
+
+import asyncio
+import re
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from yarl import URL
+
+from bulkaudio.errors import BulkAudioError, KeyRefusedError
+from bulkaudio.model import Evidence
+from bulkaudio.polyai.hosts import Host, Hosts
+from bulkaudio.polyai.redirects import STATUSES, Refused, is_home, next_hop
+from bulkaudio.polyai.request import Request, url_of
+from bulkaudio.polyai.response import CORRELATION_HEADER, Response, Sent, receive
+from bulkaudio.polyai.throughput import TransferLimits
+from bulkaudio.polyai.translate import (
+    WIRE_ERRORS,
+    BodyTooLarge,
+    PermanentFailure,
+    RedirectRefused,
+    Target,
+    sending_failure,
+)
+from bulkaudio.polyai.transport import GuardedResolver, checked_proxy, trusting_context
+from bulkaudio.settings import Connection, Secret
+from bulkaudio.version import __version__
+
+__all__ = [
+    "BodyTooLarge",
+    "Host",
+    "PermanentFailure",
+    "RedirectRefused",
+    "Request",
+    "Response",
+    "Session",
+    "TransferLimits",
+]
+
+READ_BUFFER_BYTES = 256 * 1024
+"""aiohttp holds up to twice as much for each answer."""
+
+SPARE_CONNECTIONS = 4
+"""Beyond the slots, so that the gate is the only queue: listing shares the session."""
+
+_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+
+_carried: ContextVar[Secret | None] = ContextVar("carried", default=None)
+"""The key that this task's last request went out with."""
+
+
+class Session:
+    """
+    Requests to PolyAI, over one pool of connections; an asynchronous context manager.
+
+    Args:
+        slots: Most requests at once.
+
+    Raises:
+        UsageError: On construction, for a region, URL or proxy that cannot be used; on entering,
+            for a CA bundle.
+        KeyRefusedError: On construction, for a key that no header can carry.
+    """
+
+    def __init__(
+        self, connection: Connection, *, slots: int, limits: TransferLimits | None = None
+    ) -> None:
+        self.connection = connection
+        self.hosts = Hosts.of(connection)
+        self._limits = limits or TransferLimits()
+        self._slots = slots
+        self._proxy = checked_proxy(connection.proxy)
+        self._keys = {
+            Host.AUDIO: connection.api_key,
+            Host.LISTING: connection.conversations_key or connection.api_key,
+        }
+        for key in self._keys.values():
+            if not _is_usable(key.value):
+                raise KeyRefusedError(
+                    f"the key from {key.source} is empty or holds spaces, line ends or letters "
+                    "that no key has",
+                    fix="copy it again, as one line",
+                )
+        self._origins = {host: URL(self.hosts.url(host), encoded=True) for host in Host}
+        self._http: aiohttp.ClientSession | None = None
+        self._renewing = asyncio.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Session {self.hosts.name(Host.AUDIO)} {self.hosts.name(Host.LISTING)}>"
+
+    async def __aenter__(self) -> Self:
+        context = await asyncio.to_thread(trusting_context, self.connection.ca_bundle)
+        names = {url.raw_host or "" for url in self._origins.values()}
+        if self._proxy:
+            names.add(URL(self._proxy).raw_host or "")
+        limits = self._limits
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                ssl=context,
+                limit=self._slots + SPARE_CONNECTIONS,
+                resolver=GuardedResolver(names),
+            ),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=limits.connect_s, sock_read=limits.read_s
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=READ_BUFFER_BYTES,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        http, self._http = self._http, None
+        if http is not None:
+            await http.close()
+
+    @asynccontextmanager
+    async def get(self, request: Request) -> AsyncIterator[Response]:
+        """
+        Send one request and hold its connection for the body of the ``async with``.
+
+        Raises:
+            AttemptFailed: For what another attempt may not meet.
+            PermanentFailure: For what it will meet again.
+            BulkAudioError: For what concerns the whole run: a certificate, this machine.
+        """
+        carried = self._keys[request.host].value
+        _carried.set(carried)
+        sent = await self._send(request, carried)
+        try:
+            if sent.raw.status == 401:
+                await self._renew_key(request.host, carried)
+            yield await receive(sent, self._limits)
+        finally:
+            if not sent.raw.content.at_eof():
+                # Reading the rest of a body that nobody wants can take for ever.
+                sent.raw.close()
+
+    def reread_key(self, host: Host) -> bool:
+        """
+        Whether there is another key by now than the one this task's last request carried.
+
+        A refused key is read again from its source, once for all who were refused with it, before
+        the refusal is handed out; here it is only compared, without waiting for anything.
+        """
+        carried = _carried.get()
+        return carried is not None and carried != self._keys[host].value
+
+    def key_source(self, host: Host) -> str:
+        """Name where the key comes from, for people."""
+        return self._keys[host].source
+
+    async def _renew_key(self, host: Host, refused: Secret) -> None:
+        async with self._renewing:
+            key = self._keys[host]
+            if key.reread is None or key.value != refused:
+                return
+            try:
+                value = await asyncio.to_thread(key.reread)
+            except (BulkAudioError, OSError):
+                # The refusal that is under way already names the source.
+                return
+            if _is_usable(value):
+                self._keys[host] = replace(key, value=value)
+
+    async def _send(self, request: Request, key: Secret) -> Sent:
+        """Send, and follow redirects by hand; every hop's headers are built from nothing."""
+        origin = self._origins[request.host]
+        url = url_of(self.hosts.url(request.host), request)
+        own_id = uuid.uuid4().hex
+        started_at = asyncio.get_running_loop().time()
+        visited: list[URL] = []
+        while True:
+            headers = {
+                "Accept": request.accept,
+                "Accept-Encoding": "identity",
+                "User-Agent": f"bulkaudio/{__version__}",
+            }
+            target = Target(
+                host=url.raw_authority,
+                is_home=is_home(url, origin),
+                evidence=Evidence(correlation_id=own_id),
+            )
+            if target.is_home:
+                headers |= {"x-api-key": key.reveal(), CORRELATION_HEADER: own_id}
+            raw = await self._get(url, headers, target)
+            if raw.status not in STATUSES:
+                first_byte_s = asyncio.get_running_loop().time() - started_at
+                return Sent(raw=raw, correlation_id=own_id, first_byte_s=first_byte_s)
+            raw.close()
+            visited.append(url)
+            try:
+                url = next_hop(visited, raw.headers.get("Location"), origin)
+            except Refused as refused:
+                evidence = replace(target.evidence, http_status=raw.status)
+                raise RedirectRefused(str(refused), evidence=evidence) from refused
+
+    async def _get(
+        self, url: URL, headers: dict[str, str], target: Target
+    ) -> aiohttp.ClientResponse:
+        if self._http is None:
+            raise RuntimeError("the session is not open")
+        try:
+            async with asyncio.timeout(self._limits.head_s):
+                return await self._http.get(
+                    url, headers=headers, allow_redirects=False, proxy=self._proxy
+                )
+        except WIRE_ERRORS as error:
+            failure = sending_failure(error, target)
+        # Out here the failure has no context: aiohttp's errors hold the headers, and so the key.
+        raise failure
+
+
+def _is_usable(key: Secret) -> bool:
+    return _HEADER_SAFE.fullmatch(key.reveal()) is not None

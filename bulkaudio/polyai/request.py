@@ -1,0 +1,56 @@
+"""
+What is asked, and the one way to spell it as a URL.
+
+Rules of this file: whatever stands in an id, an agent, an account or a cursor, it stays inside its
+own path segment or parameter; nothing normalises the URL afterwards.
+"""
+
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from yarl import URL
+
+from bulkaudio.errors import UsageError
+from bulkaudio.naming import printable
+from bulkaudio.polyai.hosts import Host
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """
+    A GET of one endpoint.
+
+    Attributes:
+        segments: Path below the base URL, each to be encoded by itself.
+        query: Names may repeat; order is kept.
+    """
+
+    host: Host
+    segments: tuple[str, ...]
+    query: tuple[tuple[str, str], ...] = ()
+    accept: str = "application/json"
+
+
+def url_of(base: str, request: Request) -> URL:
+    """
+    Spell a request's URL.
+
+    Raises:
+        UsageError: For a segment that would lead elsewhere, because servers and gateways resolve
+            ``.`` and ``..`` even when they arrive encoded; and for text that no URL can carry.
+    """
+    try:
+        path = "".join(f"/{_segment(segment)}" for segment in request.segments)
+        query = urlencode(request.query, quote_via=quote, safe="")
+    except UnicodeEncodeError as error:
+        raise UsageError("half a character cannot be part of an address") from error
+    return URL(f"{base}{path}{'?' if query else ''}{query}", encoded=True)
+
+
+def _segment(text: str) -> str:
+    if text in {"", ".", ".."}:
+        raise UsageError(
+            f"{printable(text)!r} cannot be an account, an agent or a conversation",
+            fix="check --account and --agent: both stand in the address of Agent Studio",
+        )
+    return quote(text, safe="")

@@ -1,0 +1,172 @@
+"""An answer: its head reduced to what decides, its body as a stream that cannot hang or swell."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+import aiohttp
+
+from bulkaudio.model import Evidence
+from bulkaudio.policy import Answer, Reason
+from bulkaudio.polyai.envelope import MAX_ENVELOPE_BYTES, Envelope, correlation_id, read_envelope
+from bulkaudio.polyai.throughput import Throughput, TransferLimits
+from bulkaudio.polyai.translate import WIRE_ERRORS, BodyTooLarge, reading_failure
+from bulkaudio.retry import AttemptFailed
+
+CORRELATION_HEADER = "X-PolyAI-Correlation-Id"
+ENVELOPE_S = 10.0
+"""An error's body is not waited for longer: the status has already said the most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """
+    One answer, while its connection is held.
+
+    Attributes:
+        error_message: PolyAI's own words about an error, fit for a terminal.
+        content_length: None when absent, nonsense, or overruled by chunks.
+        framed: The transfer says itself where it ends, by a length or by chunks.
+        first_byte_s: From the request to the head of the answer.
+    """
+
+    answer: Answer
+    error_message: str | None
+    content_type: str | None
+    content_length: int | None
+    framed: bool
+    first_byte_s: float
+    _raw: aiohttp.ClientResponse
+    _limits: TransferLimits
+
+    @property
+    def evidence(self) -> Evidence:
+        """What support asks for."""
+        return Evidence(
+            http_status=self.answer.http_status,
+            error_code=self.answer.error_code,
+            correlation_id=self.answer.correlation_id,
+        )
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """
+        Return the body's bytes as they come, undecoded.
+
+        Raises:
+            AttemptFailed: When it breaks off, stalls or falls silent.
+            BodyTooLarge: Before more than the limit was handed out.
+        """
+        return _Body(self, self._raw.content, self._limits)
+
+
+class _Body:
+    """
+    The iterator behind `Response.chunks`.
+
+    A class, because an asynchronous generator that its reader leaves early stays open until the
+    loop finds the time to close it.
+    """
+
+    def __init__(
+        self, response: Response, content: aiohttp.StreamReader, limits: TransferLimits
+    ) -> None:
+        self._response = response
+        self._content = content
+        self._limits = limits
+        self._throughput = Throughput(limits)
+        self._total = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        self._refuse_above_limit(self._response.content_length or 0)
+        chunk, waited_s = await self._read()
+        if not chunk:
+            raise StopAsyncIteration
+        if self._throughput.has_stalled(waited_s, len(chunk)):
+            raise AttemptFailed(Reason.STALLED, evidence=self._response.evidence)
+        self._total += len(chunk)
+        self._refuse_above_limit(self._total)
+        return chunk
+
+    async def _read(self) -> tuple[bytes, float]:
+        clock = asyncio.get_running_loop().time
+        started_at = clock()
+        try:
+            chunk = await self._content.readany()
+        except WIRE_ERRORS as error:
+            failure = reading_failure(error, self._response.evidence)
+        else:
+            return chunk, clock() - started_at
+        raise failure
+
+    def _refuse_above_limit(self, size_bytes: int) -> None:
+        limit = self._limits.max_body_bytes
+        if size_bytes > limit:
+            raise BodyTooLarge(f"more than {limit} bytes", evidence=self._response.evidence)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """
+    A request that was answered.
+
+    Attributes:
+        correlation_id: Which the request carried.
+    """
+
+    raw: aiohttp.ClientResponse
+    correlation_id: str
+    first_byte_s: float
+
+
+async def receive(sent: Sent, limits: TransferLimits) -> Response:
+    """Read an answer's head, and of anything but success the beginning of the body."""
+    raw = sent.raw
+    envelope = Envelope()
+    if raw.status == 408:
+        # The server has given this connection up: no use in waiting for what it explains.
+        raw.close()
+    elif raw.status >= 400:
+        envelope = read_envelope(raw.status, await _beginning(raw.content))
+    is_chunked = "chunked" in raw.headers.get("Transfer-Encoding", "").lower()
+    length = None if is_chunked else _length(raw.headers.get("Content-Length"))
+    own_id = correlation_id(raw.headers.get(CORRELATION_HEADER))
+    return Response(
+        answer=Answer(
+            http_status=raw.status,
+            error_code=envelope.code,
+            content_encoding=raw.headers.get("Content-Encoding"),
+            correlation_id=own_id or envelope.correlation_id or sent.correlation_id,
+            retry_after=raw.headers.get("Retry-After"),
+            date=raw.headers.get("Date"),
+            received_at=datetime.now(UTC),
+        ),
+        error_message=envelope.message,
+        content_type=raw.headers.get("Content-Type"),
+        content_length=length,
+        framed=is_chunked or length is not None,
+        first_byte_s=sent.first_byte_s,
+        _raw=raw,
+        _limits=limits,
+    )
+
+
+async def _beginning(content: aiohttp.StreamReader) -> bytes:
+    body = bytearray()
+    try:
+        async with asyncio.timeout(ENVELOPE_S):
+            while len(body) < MAX_ENVELOPE_BYTES and (chunk := await content.readany()):
+                body += chunk
+    except WIRE_ERRORS:
+        # An error that breaks off is still that error.
+        pass
+    return bytes(body[:MAX_ENVELOPE_BYTES])
+
+
+def _length(text: str | None) -> int | None:
+    is_number = text is not None and text.isascii() and text.isdigit() and len(text) < 20
+    return int(text or "") if is_number else None
