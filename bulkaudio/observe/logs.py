@@ -1,0 +1,316 @@
+"""
+The log, for people or for machines: what a run's events become, and where they go.
+
+Only the command line sets handlers up; the library logs to ``bulkaudio`` and leaves the rest to
+its user. Event names are stable; their list is `NAMES`. No key, number or transcript gets here,
+because no event carries one.
+"""
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TextIO
+
+from bulkaudio.errors import StorageError
+from bulkaudio.events import (
+    Answered,
+    Event,
+    GateMoved,
+    Noted,
+    Planned,
+    Received,
+    Retrying,
+    Settled,
+    SidecarSettled,
+    SourceEnded,
+    Started,
+    Stopping,
+)
+from bulkaudio.model import Outcome, Status
+from bulkaudio.observe.summary import utc_text
+
+NAMES = (
+    *("started", "planned", "rejected", "source_ended", "answered", "retry", "gate", "stopping"),
+    *("saved", "already", "absent", "deferred", "failed", "open", "sidecar", "sidecar_failed"),
+    *("note", "message"),
+)
+"""Every event name; ``message`` is anything that was not made from an event."""
+
+LOGGER = logging.getLogger("bulkaudio")
+
+_FIELDS = "bulkaudio_fields"
+_NAME = "bulkaudio_event"
+
+
+class Format(StrEnum):
+    """How a log line is written."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogOptions:
+    """
+    Where the log goes.
+
+    Attributes:
+        verbosity: 0 shows warnings, 1 each retry and failure, 2 everything.
+        file: Gets at least what verbosity 1 shows; made with mode 0600.
+        is_quiet: Nothing below an error on stderr.
+    """
+
+    format: Format = Format.TEXT
+    verbosity: int = 0
+    is_quiet: bool = False
+    file: Path | None = None
+
+
+class LogEvents:
+    """Turns events into log records: an `Emit`."""
+
+    def __call__(self, event: Event) -> None:
+        """Log an event; see `Emit`."""
+        match event:
+            case Received():
+                return
+            case Settled(outcome=outcome):
+                _log_outcome(outcome)
+            case Answered(host=host, http_status=status, first_byte_s=first_byte_s):
+                if LOGGER.isEnabledFor(logging.DEBUG):
+                    fields = {"host": host, "http_status": status}
+                    seconds = round(first_byte_s, 3)
+                    _log(logging.DEBUG, "answered", fields | {"first_byte_s": seconds})
+            case Retrying():
+                _log_retry(event)
+            case _:
+                _log_rare(event)
+
+
+@contextmanager
+def logging_to(options: LogOptions, stream: TextIO | None = None) -> Iterator[None]:
+    """
+    Send the log to stderr, and to a file when asked, while the block runs.
+
+    Args:
+        stream: Instead of whatever ``sys.stderr`` is when a line is written.
+
+    Raises:
+        StorageError: The log file cannot be opened.
+    """
+    handlers: list[logging.Handler] = [_stderr_handler(options, stream)]
+    if options.file is not None:
+        handlers.append(_file_handler(options, options.file))
+    level, propagates = LOGGER.level, LOGGER.propagate
+    LOGGER.setLevel(min(handler.level for handler in handlers))
+    LOGGER.propagate = False
+    for handler in handlers:
+        LOGGER.addHandler(handler)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            LOGGER.removeHandler(handler)
+            handler.close()
+        LOGGER.setLevel(level)
+        LOGGER.propagate = propagates
+
+
+def escaped(text: str) -> str:
+    """Make control, bidirectional and surrogate characters visible, so that no line can lie."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
+def _stderr_handler(options: LogOptions, stream: TextIO | None) -> logging.Handler:
+    handler = _StderrHandler(stream)
+    levels = {0: logging.WARNING, 1: logging.INFO}
+    level = levels.get(options.verbosity, logging.DEBUG)
+    handler.setLevel(logging.ERROR if options.is_quiet else level)
+    handler.setFormatter(JsonLines() if options.format is Format.JSON else ShortText())
+    return handler
+
+
+def _file_handler(options: LogOptions, path: Path) -> logging.Handler:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+        file = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8")
+    except OSError as error:
+        raise StorageError(
+            f"The log file {path} cannot be opened: {error.strerror}.",
+            fix="Choose another --log-file.",
+        ) from error
+    handler = _FileHandler(file)
+    handler.setLevel(logging.DEBUG if options.verbosity > 1 else logging.INFO)
+    handler.setFormatter(JsonLines() if options.format is Format.JSON else DatedText())
+    return handler
+
+
+class _StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to the stderr of the moment: a progress bar puts itself in between."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        super().__init__(stream)
+        self._fixed = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = self._fixed or sys.stderr
+        super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        # A closed pipe or a full disk must not fill stderr with tracebacks.
+        del record
+
+
+class _FileHandler(_StderrHandler):
+    """Owns its file."""
+
+    def __init__(self, file: TextIO) -> None:
+        super().__init__(file)
+        self._file = file
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._file.close()
+        super().close()
+
+
+class ShortText(logging.Formatter):
+    """``bulkaudio: retry CA1 user: …``; what can be told at a glance."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line; a traceback is kept to -vv."""
+        prefix = "bulkaudio: "
+        if record.levelno >= logging.WARNING:
+            prefix += f"{record.levelname.lower()}: "
+        return prefix + _text_of(record)
+
+
+class DatedText(logging.Formatter):
+    """The same with time and level, for files."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line."""
+        return f"{_time_of(record)} {record.levelname:7} {_text_of(record)}"
+
+
+class JsonLines(logging.Formatter):
+    """One object a line: ``ts``, ``level``, ``event``, then the event's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Write one line, ASCII only."""
+        line: dict[str, Any] = {
+            "ts": _time_of(record),
+            "level": record.levelname.lower(),
+            "event": getattr(record, _NAME, "message"),
+        }
+        fields: Mapping[str, Any] | None = getattr(record, _FIELDS, None)
+        line |= fields if fields is not None else {"text": record.getMessage()}
+        if record.exc_info and record.exc_info[1] is not None:
+            line["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
+        return json.dumps(line, separators=(",", ":"), default=str)
+
+
+def _time_of(record: logging.LogRecord) -> str:
+    return utc_text(datetime.fromtimestamp(record.created, UTC))
+
+
+def _text_of(record: logging.LogRecord) -> str:
+    fields: Mapping[str, Any] | None = getattr(record, _FIELDS, None)
+    if fields is None:
+        text = record.getMessage()
+    elif set(fields) == {"text"}:
+        text = str(fields["text"])
+    else:
+        known = (f"{name}={value}" for name, value in fields.items() if value is not None)
+        text = " ".join((getattr(record, _NAME), *known))
+    text = escaped(text)
+    if record.exc_info and record.exc_info[1] is not None:
+        text += "\n" + "".join(traceback.format_exception(record.exc_info[1])).rstrip()
+    return text
+
+
+def _log(level: int, name: str, fields: Mapping[str, Any]) -> None:
+    if LOGGER.isEnabledFor(level):
+        LOGGER.log(level, "%s", name, extra={_NAME: name, _FIELDS: fields})
+
+
+def _log_outcome(outcome: Outcome) -> None:
+    level = logging.INFO if outcome.status is Status.FAILED else logging.DEBUG
+    if not LOGGER.isEnabledFor(level):
+        return
+    evidence = outcome.evidence
+    fields = {
+        "id": outcome.recording.conversation_id,
+        "direction": outcome.recording.direction.value,
+        "reason": outcome.reason,
+        "http_status": evidence.http_status,
+        "error_code": evidence.error_code,
+        "attempts": evidence.attempts or None,
+        "correlation_id": evidence.correlation_id,
+        "bytes": outcome.bytes,
+        "path": None if outcome.path is None else str(outcome.path),
+    }
+    _log(level, outcome.status.value, fields)
+
+
+def _log_retry(event: Retrying) -> None:
+    fields = {
+        "what": event.what,
+        "reason": event.reason,
+        "attempt": event.attempt,
+        "wait_s": round(event.wait_s, 2),
+        "http_status": event.http_status,
+        "correlation_id": event.correlation_id,
+    }
+    _log(logging.INFO, "retry", fields)
+
+
+def _log_rare(
+    event: Started | Planned | SourceEnded | GateMoved | Stopping | Noted | SidecarSettled,
+) -> None:
+    match event:
+        case Noted(text=text):
+            _log(logging.WARNING, "note", {"text": text})
+        case Stopping(reason=reason):
+            _log(logging.INFO, "stopping", {"reason": reason})
+        case Planned():
+            _log_plan(event)
+        case GateMoved(host=host, slots=slots, closed_s=closed_s, reason=reason):
+            level = logging.INFO if closed_s >= 1.0 else logging.DEBUG
+            fields = {"host": host, "slots": slots, "closed_s": round(closed_s, 1)}
+            _log(level, "gate", fields | {"reason": reason})
+        case SidecarSettled(conversation_id=conversation_id, reason=failure):
+            level = logging.DEBUG if failure is None else logging.INFO
+            name = "sidecar" if failure is None else "sidecar_failed"
+            _log(level, name, {"id": conversation_id, "reason": failure})
+        case Started(run_id=run_id, archive=archive):
+            fields = {"run_id": run_id, "archive": str(archive), "pid": os.getpid()}
+            _log(logging.INFO, "started", fields | dict(event.scope))
+        case SourceEnded():
+            _log(logging.DEBUG, "source_ended", {})
+
+
+def _log_plan(event: Planned) -> None:
+    plan = event.plan
+    # The row's text stays out: in a wrong column it may be a telephone number.
+    for row in event.rejected:
+        _log(logging.INFO, "rejected", {"where": row.where, "why": row.why})
+    fields = {
+        "todo": len(plan.todo),
+        "already": plan.already,
+        "absent": plan.absent,
+        "deferred": plan.deferred,
+        "duplicates": plan.duplicates,
+        "skipped": event.skipped,
+    }
+    _log(logging.DEBUG, "planned", fields)
