@@ -1,0 +1,134 @@
+"""The program: its commands, where its options come from, and how it ends."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Group
+
+from bulkaudio.cli import failure
+from bulkaudio.cli.help_page import HelpPage
+from bulkaudio.cli.settings_sources import TomlFile, Variables, options_of
+from bulkaudio.cli.streams import mend_streams, survived_pipe
+from bulkaudio.errors import BulkAudioError, UsageError
+from bulkaudio.observe.terminal import console
+from bulkaudio.version import __version__
+
+HELP = "Archive the call recordings of a PolyAI voice agent: every night, or years of them at once."
+
+WORK, LOOK, TRY, HELP_GROUP = (
+    Group("Archive", sort_key=1),
+    Group("Look after", sort_key=2),
+    Group("Try out", sort_key=3),
+    Group("Help", sort_key=9),
+)
+
+DOWNLOAD = """\
+Save recordings into an archive.
+
+Takes conversation ids from a CSV, or lists the calls of a time window; saves each recording once, \
+proven whole; and goes on where it stopped when it is run again.
+
+  $ bulkaudio download --csv calls.csv --agent PROJECT-1 --region uk --out archive
+  $ bulkaudio download --since yesterday --until today --account ws-1 --agent PROJECT-1 \\
+        --region uk --direction all --out archive
+  $ bulkaudio download --out archive        # nightly: from where the last listing ended
+
+Every option is also a variable, BULKAUDIO_<UPPER_SNAKE>, and a key of bulkaudio.toml in the folder \
+~/.config/bulkaudio or /etc/bulkaudio: flags come before variables, variables before the file.
+"""
+
+STATUS = """\
+Tell what an archive holds and how its last run went.
+
+Works while a run is going on, and then tells how far it is.
+"""
+
+VERIFY = """\
+Check every saved file against its recorded proof.
+
+Finds recordings that are missing, damaged or unknown; ends with exit code 7 when there are any.
+"""
+
+SIMULATE = """\
+Run a PolyAI stand-in on this machine.
+
+Serves both APIs on loopback, with synthetic speech and faults on request, until Ctrl-C.
+"""
+
+DEMO = """\
+Simulate, download and sum up: no key and no network needed.
+"""
+
+COMMANDS = (
+    ("download", "bulkaudio.cli.download:download", WORK, DOWNLOAD),
+    ("status", "bulkaudio.cli.status:status", LOOK, STATUS),
+    ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),
+)
+
+
+def make_app() -> App:
+    """Put the program together; commands are imported when they are asked for."""
+    app = App(
+        name="bulkaudio",
+        help=HELP,
+        version=f"bulkaudio {__version__}",
+        version_flags=["--version"],
+        help_flags=["--help", "-h"],
+        help_formatter=HelpPage(),
+        help_format="plaintext",
+        group_arguments=Group("What", sort_key=1),
+        group_parameters=Group("Options", sort_key=2),
+    )
+    app["--help"].help, app["--version"].help = "Show this page.", "Show the version."
+    app["--help"].group = app["--version"].group = HELP_GROUP
+    app.config = (Variables(), TomlFile(lambda: options_of(app)))
+    for position, (name, path, group, text) in enumerate(COMMANDS):
+        app.command(path, name=name, group=group, help=text, sort_key=position)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program; return its exit code. Never raises, except for `SystemExit`."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    mend_streams()
+    is_verbose = any(a == "--verbose" or (a[:1] == "-" and a[1:2] == "v") for a in arguments)
+    code = 0
+    try:
+        with survived_pipe():
+            code = _run(arguments)
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 130
+    except BulkAudioError as error:
+        code = failure.tell(error, is_verbose=is_verbose)
+        _end_json(arguments, error)
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug ends in one line, not a page
+        code = failure.tell_bug(error, is_verbose=is_verbose)
+        _end_json(arguments, BulkAudioError(f"{type(error).__name__}: {error}", fix=failure.REPORT))
+    return code
+
+
+def _end_json(arguments: Sequence[str], error: BulkAudioError) -> None:
+    """Print the line that scripts wait for also when `download` did not get as far as to run."""
+    if arguments[:1] == ["download"] and "--json" in arguments:
+        from bulkaudio.cli.result import early_line
+
+        with survived_pipe():
+            print(early_line(error), flush=True)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    app = make_app()
+    try:
+        result = app(
+            arguments,
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+            console=console(sys.stdout),
+        )
+    except CycloptsError as error:
+        command = next((name for name, *_ in COMMANDS if name in arguments[:1]), "")
+        words = " ".join(word for word in ("bulkaudio", command, "--help") if word)
+        raise UsageError(str(error).strip(), fix=f"{words} lists what there is.") from error
+    return result if isinstance(result, int) else 0

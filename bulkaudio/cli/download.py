@@ -1,0 +1,72 @@
+"""The command ``download``: options in, one run, its summary out."""
+
+import asyncio
+import sys
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bulkaudio.cli.options import DEFAULTS, DownloadOptions
+
+if TYPE_CHECKING:
+    from bulkaudio.conduct import RunResult
+    from bulkaudio.observe.tally import Tally
+    from bulkaudio.settings import DownloadRequest
+
+
+def download(options: DownloadOptions = DEFAULTS) -> int:
+    """Save the recordings of a listing, or of a file of ids, into an archive."""
+    from bulkaudio.cli.result import EarlyEnd, show
+    from bulkaudio.errors import BulkAudioError
+    from bulkaudio.observe.summary import Summary, Tally
+
+    started_at = datetime.now(UTC)
+    tally = Tally()
+    try:
+        summary = Summary.of(_run(options, tally, started_at), tally)
+    except BulkAudioError as error:
+        archive = Path(options.where.out or "")
+        early = EarlyEnd(error=error, started_at=started_at, archive=archive)
+        summary = Summary.of(early, tally)
+    return show(summary, options.output)
+
+
+def _run(options: DownloadOptions, tally: "Tally", now: datetime) -> "RunResult":
+    from bulkaudio.cli.failure import say
+    from bulkaudio.cli.request import make_request, window_words
+    from bulkaudio.observe.logs import Format, LogOptions, logging_to
+    from bulkaudio.observe.progress import Show, progress
+
+    output = options.output
+    request = make_request(options, now=now)
+    log = LogOptions(
+        format=Format(output.log_format),
+        verbosity=output.verbose,
+        is_quiet=output.quiet,
+        file=output.log_file.expanduser() if output.log_file else None,
+    )
+    words = window_words(request)
+    if words and not output.quiet:
+        say(words)
+    # JSON lines on stderr are for a machine, which has no use for a bar between them.
+    is_hidden = output.quiet or (output.log_format == "json" and output.progress == "auto")
+    with ExitStack() as watching:
+        watching.enter_context(logging_to(log))
+        shown = Show.OFF if is_hidden else Show(output.progress)
+        watching.enter_context(progress(tally, sys.stderr, show=shown))
+        return asyncio.run(_conduct(request, tally, is_quiet=output.quiet))
+
+
+async def _conduct(request: "DownloadRequest", tally: "Tally", *, is_quiet: bool) -> "RunResult":
+    from bulkaudio.cli.signals import Signals
+    from bulkaudio.job import run_download
+    from bulkaudio.observe.logs import LogEvents
+    from bulkaudio.stopper import Stopper
+
+    stopper = Stopper()
+    signals = Signals(
+        stopper=stopper, tally=tally, grace_s=request.budgets.grace_s, is_quiet=is_quiet
+    )
+    with signals.handled():
+        return await run_download(request, tally=tally, observers=[LogEvents()], stopper=stopper)

@@ -1,0 +1,60 @@
+"""How an error reads on stderr: what failed, the fix, the support id; no box, no traceback."""
+
+import sys
+import traceback
+
+from bulkaudio.errors import BulkAudioError
+
+REPORT = (
+    "This is a bug in bulkaudio. Run it again with -v and report what it prints, with the version "
+    "from --version."
+)
+
+
+def say(text: str) -> None:
+    """Write one line to stderr; whoever does not listen any more is no reason to fail."""
+    try:
+        print(f"bulkaudio: {text}", file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        return
+
+
+def tell(error: BulkAudioError, *, is_verbose: bool = False) -> int:
+    """Print an error; return its exit code."""
+    _trace(error, is_verbose=is_verbose)
+    say("\n".join(_sentences(error)))
+    return error.exit_code
+
+
+def tell_bug(error: BaseException, *, is_verbose: bool = False) -> int:
+    """Print what nobody expected; return the exit code of a bug."""
+    _trace(error, is_verbose=is_verbose)
+    detail = str(error).strip().splitlines()
+    what = type(error).__name__ + (f": {detail[0][:200]}" if detail else "")
+    say(f"unexpected error: {_visible(what)}\nFix: {REPORT}")
+    return 1
+
+
+def _sentences(error: BulkAudioError) -> list[str]:
+    lines = [_visible(error.message)]
+    if error.fix:
+        lines.append(f"Fix: {_visible(error.fix)}")
+    if error.correlation_id:
+        lines.append(f"Support id: {_visible(error.correlation_id)}")
+    return lines
+
+
+def _trace(error: BaseException, *, is_verbose: bool) -> None:
+    if is_verbose:
+        try:
+            traceback.print_exception(error, file=sys.stderr)
+        except (OSError, ValueError):
+            return
+
+
+def _visible(text: str) -> str:
+    """Escape what could move the cursor; line ends stay."""
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text
+    )

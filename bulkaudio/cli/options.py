@@ -1,0 +1,328 @@
+"""
+The options of ``download``: exactly the contract's table.
+
+Each field is an option, a variable ``BULKAUDIO_<UPPER_SNAKE>`` and a key of the configuration
+file; each help text is one sentence.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Group, Parameter
+
+from bulkaudio.cli import values
+
+SOURCE = Group("Which conversations", sort_key=1)
+WHAT = Group("What to fetch of each", sort_key=2)
+WHERE = Group("Where to keep it", sort_key=3)
+HOW = Group("How fast and how patiently", sort_key=4)
+STOP = Group("When to stop early", sort_key=5)
+OUTPUT = Group("What to show", sort_key=6)
+KEYS = Group("API keys", sort_key=7)
+
+Region = Literal["us", "us-1", "uk", "uk-1", "eu", "euw", "euw-1", "studio"]
+Directions = Literal["combined", "user", "agent", "all"]
+
+
+@Parameter(name="*", group=SOURCE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceOptions:
+    """A file of ids; without one, the listing of a time window."""
+
+    csv: Annotated[
+        str | None,
+        Parameter(
+            metavar="FILE|-",
+            allow_leading_hyphen=True,
+            help="Take conversation ids from a CSV, or from stdin.",
+        ),
+    ] = None
+    id_column: Annotated[
+        str | None,
+        Parameter(metavar="NAME", help="The CSV's column of ids, where its name is unusual."),
+    ] = None
+    since: Annotated[
+        str | None,
+        Parameter(
+            metavar="T",
+            allow_leading_hyphen=True,
+            help="List calls from this time on: 2026-11-22, yesterday, '2 days ago', -36h, "
+            "2026-11, 2026-W47. Without it, go on where the last finished listing ended.",
+        ),
+    ] = None
+    until: Annotated[
+        str | None,
+        Parameter(
+            metavar="T",
+            allow_leading_hyphen=True,
+            help="List calls before this time, itself excluded; without it, up to now.",
+        ),
+    ] = None
+    tz: Annotated[
+        str, Parameter(metavar="ZONE", help="Time zone of day words, such as Europe/London.")
+    ] = "UTC"
+    lookback: Annotated[
+        float,
+        Parameter(
+            metavar="TIME",
+            converter=values.duration,
+            show_default=lambda _: "48h",
+            help="How far before the last listing's end to look again, for late arrivals.",
+        ),
+    ] = 48 * 3600.0
+    env: Annotated[
+        Literal["live", "pre-release", "sandbox"],
+        Parameter(help="Which environment's calls to list."),
+    ] = "live"
+    channel: Annotated[
+        list[str] | None,
+        Parameter(
+            metavar="C",
+            negative="",
+            env_var_split=values.words,
+            help="Keep only channels that start so, such as VOICE; may be repeated.",
+        ),
+    ] = None
+    variant: Annotated[
+        str | None, Parameter(metavar="ID", help="List calls of this variant only.")
+    ] = None
+    page_size: Annotated[
+        int,
+        Parameter(metavar="N", converter=values.count, help="Calls to a page of the listing."),
+    ] = 1000
+
+
+@Parameter(name="*", group=WHAT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhatOptions:
+    """Whose recordings, and which of them."""
+
+    region: Annotated[
+        Region | None,
+        Parameter(
+            metavar="us|uk|eu|studio",
+            show_choices=False,
+            help="Where the agent lives; remembered by the archive.",
+        ),
+    ] = None
+    account: Annotated[
+        str | None,
+        Parameter(metavar="ID", help="Account, for the listing; remembered by the archive."),
+    ] = None
+    agent: Annotated[
+        str | None, Parameter(metavar="ID", help="Agent (project); remembered by the archive.")
+    ] = None
+    direction: Annotated[
+        list[Directions] | None,
+        Parameter(
+            metavar="SIDE",
+            negative="",
+            env_var_split=values.words,
+            show_default=lambda _: "combined",
+            help="Side of the call; may be repeated.",
+        ),
+    ] = None
+    redacted: Annotated[
+        bool | None,
+        Parameter(help="Ask for redacted recordings, or for raw ones; else the API decides."),
+    ] = None
+    metadata: Annotated[
+        Literal["none", "basic", "full"] | None,
+        Parameter(
+            show_default=lambda _: "none",
+            help="Keep a JSON file beside each call; full adds the transcript.",
+        ),
+    ] = None
+    limit: Annotated[
+        int | None,
+        Parameter(
+            metavar="N", converter=values.count, help="Consider at most so many conversations."
+        ),
+    ] = None
+
+
+@Parameter(name="*", group=WHERE)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhereOptions:
+    """The archive."""
+
+    out: Annotated[
+        str | None, Parameter(metavar="DIR", help="The archive's folder; made when missing.")
+    ] = None
+    layout: Annotated[
+        str | None,
+        Parameter(
+            metavar="TEMPLATE",
+            show_default=lambda _: "{direction}/{id}.wav",
+            help="File names, from direction, id, date, year, month, day and hour; "
+            "remembered by the archive.",
+        ),
+    ] = None
+    min_free: Annotated[
+        int,
+        Parameter(
+            metavar="SIZE",
+            converter=values.size,
+            show_default=lambda _: "1GB",
+            help="Stop when less disk space than this is left.",
+        ),
+    ] = 10**9
+
+
+@Parameter(name="*", group=HOW)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HowOptions:
+    """Nothing here needs to be touched: the run finds its pace."""
+
+    concurrency: Annotated[
+        int | Literal["auto"],
+        Parameter(
+            metavar="auto|N",
+            show_choices=False,
+            converter=values.concurrency,
+            help="Requests at once; auto finds out what PolyAI can take.",
+        ),
+    ] = "auto"
+    max_rate: Annotated[
+        float | None,
+        Parameter(metavar="N", converter=values.rate, help="At most so many requests a second."),
+    ] = None
+    bandwidth: Annotated[
+        int | None,
+        Parameter(metavar="SIZE", converter=values.size, help="At most so many bytes a second."),
+    ] = None
+    attempts: Annotated[
+        int,
+        Parameter(
+            metavar="N", converter=values.count, help="Tries for a recording before it has failed."
+        ),
+    ] = 5
+    give_up_after: Annotated[
+        float,
+        Parameter(
+            metavar="TIME",
+            converter=values.duration,
+            show_default=lambda _: "15m",
+            help="End the run when PolyAI has not answered well for so long.",
+        ),
+    ] = 900.0
+    ca_bundle: Annotated[
+        Path | None,
+        Parameter(metavar="FILE", help="Trust these certificates (PEM) as well."),
+    ] = None
+    proxy: Annotated[
+        str | None,
+        Parameter(metavar="URL", help="Go through this proxy; proxy variables are ignored."),
+    ] = None
+
+
+@Parameter(name="*", group=STOP)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopOptions:
+    """Budgets: what is left is taken by the next run."""
+
+    max_recordings: Annotated[
+        int | None,
+        Parameter(metavar="N", converter=values.count, help="Stop after saving so many."),
+    ] = None
+    max_bytes: Annotated[
+        int | None,
+        Parameter(metavar="SIZE", converter=values.size, help="Stop after saving so much."),
+    ] = None
+    max_duration: Annotated[
+        float | None,
+        Parameter(metavar="TIME", converter=values.duration, help="Stop after so long."),
+    ] = None
+    grace: Annotated[
+        float,
+        Parameter(
+            metavar="TIME",
+            converter=values.duration,
+            show_default=lambda _: "20s",
+            help="How long downloads under way may take to end when the run stops.",
+        ),
+    ] = 20.0
+
+
+@Parameter(name="*", group=OUTPUT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputOptions:
+    """stdout carries the result, stderr everything else."""
+
+    json: Annotated[bool, Parameter(negative="", help="Print the summary as one line of JSON.")] = (
+        False
+    )
+    quiet: Annotated[
+        bool, Parameter(alias="-q", negative="", help="Print nothing unless something failed.")
+    ] = False
+    verbose: Annotated[
+        int,
+        Parameter(
+            alias="-v",
+            count=True,
+            negative="",
+            show_default=False,
+            help="Log each retry and failure; -vv logs everything.",
+        ),
+    ] = 0
+    progress: Annotated[
+        Literal["auto", "on", "off"],
+        Parameter(help="A bar on terminals, elsewhere one line a minute."),
+    ] = "auto"
+    log_format: Annotated[Literal["text", "json"], Parameter(help="How log lines are written.")] = (
+        "text"
+    )
+    log_file: Annotated[
+        Path | None, Parameter(metavar="FILE", help="Append the log to this file as well.")
+    ] = None
+    summary_file: Annotated[
+        Path | None, Parameter(metavar="FILE", help="Write the JSON summary to this file as well.")
+    ] = None
+    config: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE", help="Read options from this TOML file instead of the usual one."
+        ),
+    ] = None
+
+
+@Parameter(name="*", group=KEYS)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyOptions:
+    """Where keys are read from; no option takes a key itself."""
+
+    api_key_file: Annotated[
+        str | None,
+        Parameter(
+            metavar="FILE|-",
+            allow_leading_hyphen=True,
+            help="Read the API key from a file or stdin; else POLYAI_API_KEY and the "
+            "command-line kit's places are looked at.",
+        ),
+    ] = None
+    conversations_key_file: Annotated[
+        str | None,
+        Parameter(
+            metavar="FILE|-",
+            allow_leading_hyphen=True,
+            help="Read the listing's key, where it is another; else POLYAI_CONVERSATIONS_API_KEY.",
+        ),
+    ] = None
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadOptions:
+    """Everything ``download`` can be told."""
+
+    source: SourceOptions = field(default_factory=SourceOptions)
+    what: WhatOptions = field(default_factory=WhatOptions)
+    where: WhereOptions = field(default_factory=WhereOptions)
+    how: HowOptions = field(default_factory=HowOptions)
+    stop: StopOptions = field(default_factory=StopOptions)
+    output: OutputOptions = field(default_factory=OutputOptions)
+    keys: KeyOptions = field(default_factory=KeyOptions)
+
+
+DEFAULTS = DownloadOptions()

@@ -1,0 +1,208 @@
+"""From options to one frozen request; what contradicts itself is refused in a sentence."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+
+from bulkaudio.cli.options import DownloadOptions, SourceOptions
+from bulkaudio.errors import UsageError
+from bulkaudio.events import Noted
+from bulkaudio.keys import KeyFinder
+from bulkaudio.model import Direction, Metadata
+from bulkaudio.observe.logs import LogEvents
+from bulkaudio.settings import (
+    ApiKey,
+    Budgets,
+    DownloadRequest,
+    ListingQuery,
+    Pace,
+    Place,
+)
+from bulkaudio.windows import Window, parse_time, parse_zone
+
+LISTING_ONLY = ("since", "until", "lookback", "env", "channel", "variant", "page_size")
+
+
+def make_request(
+    options: DownloadOptions, *, now: datetime, environ: Mapping[str, str] | None = None
+) -> DownloadRequest:
+    """
+    Translate the options; nothing is read or requested yet, not even a key.
+
+    Raises:
+        UsageError: When they contradict each other or make no sense.
+    """
+    environ = os.environ if environ is None else environ
+    source, what, how = options.source, options.what, options.how
+    _check(options)
+    concurrency = how.concurrency
+    return DownloadRequest(
+        region=what.region,
+        account=what.account,
+        agent=what.agent,
+        find_keys=_key_lookup(options, environ),
+        csv=Path(source.csv).expanduser() if source.csv not in {None, "-"} else None,
+        csv_is_stdin=source.csv == "-",
+        id_column=source.id_column,
+        listing=_listing(source, now),
+        directions=_directions(what.direction),
+        redacted=what.redacted,
+        metadata=None if what.metadata is None else Metadata(what.metadata),
+        limit=what.limit,
+        place=_place(options),
+        pace=Pace(
+            concurrency=concurrency if isinstance(concurrency, int) else None,
+            max_rate=how.max_rate,
+            bandwidth_bytes_per_s=how.bandwidth,
+            attempts=how.attempts,
+            give_up_after_s=how.give_up_after,
+        ),
+        budgets=Budgets(
+            max_recordings=options.stop.max_recordings,
+            max_bytes=options.stop.max_bytes,
+            max_duration_s=options.stop.max_duration,
+            grace_s=options.stop.grace,
+        ),
+        audio_url=environ.get("BULKAUDIO_AUDIO_URL") or None,
+        conversations_url=environ.get("BULKAUDIO_CONVERSATIONS_URL") or None,
+        ca_bundle=how.ca_bundle.expanduser() if how.ca_bundle else None,
+        proxy=how.proxy,
+    )
+
+
+def window_words(request: DownloadRequest) -> str | None:
+    """Say in UTC which window was asked for; None when none was."""
+    since, until = request.listing.since, request.listing.until
+    if since is None and until is None:
+        return None
+    if since is not None and until is not None:
+        return f"calls of {Window(since=since, until=until)}"
+    if since is not None:
+        return f"calls since {_utc(since)}"
+    return f"calls before {_utc(until)}" if until else None
+
+
+def _utc(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _check(options: DownloadOptions) -> None:
+    source = options.source
+    for name, value in (
+        ("--csv", source.csv),
+        ("--api-key-file", options.keys.api_key_file),
+        ("--conversations-key-file", options.keys.conversations_key_file),
+    ):
+        # `-` has to be taken as a value, so an option that follows at once is taken as one too.
+        if value is not None and value.startswith("--"):
+            raise UsageError(f"{name} needs a file name or -, not {value[:40]}.")
+    if source.csv is not None:
+        given = [name for name in _given(source) if name in LISTING_ONLY]
+        if given:
+            names = ", ".join("--" + name.replace("_", "-") for name in given)
+            raise UsageError(
+                f"--csv names the conversations itself, and {names} would list others.",
+                fix=f"Leave out --csv, or {names}; a variable or bulkaudio.toml may set it.",
+            )
+    elif source.id_column is not None:
+        raise UsageError(
+            "--id-column names a column of --csv, and there is no --csv.", fix="Add --csv FILE."
+        )
+    if source.csv == "-" and "-" in {
+        options.keys.api_key_file,
+        options.keys.conversations_key_file,
+    }:
+        raise UsageError(
+            "Standard input cannot carry both the conversation ids and a key.",
+            fix="Give --csv or the key a file.",
+        )
+    if source.page_size > 1000:
+        raise UsageError("--page-size is at most 1000: PolyAI gives no larger pages.")
+    if options.output.quiet and options.output.progress == "on":
+        raise UsageError("--quiet and --progress on contradict each other.", fix="Drop one.")
+
+
+def _given(options: SourceOptions) -> list[str]:
+    default = SourceOptions()
+    return [
+        each.name
+        for each in fields(options)
+        if getattr(options, each.name) != getattr(default, each.name)
+    ]
+
+
+def _place(options: DownloadOptions) -> Place:
+    where = options.where
+    if not where.out:
+        raise UsageError("--out is missing: the folder to keep the recordings in.")
+    if "://" in where.out:
+        raise UsageError(
+            f"--out {where.out[:80]} is a URL, and this version keeps recordings in folders only.",
+            fix="Name a folder, and copy it to the object store with its own tool.",
+        )
+    return Place(
+        out=Path(where.out).expanduser(), layout=where.layout, min_free_bytes=where.min_free
+    )
+
+
+def _listing(source: SourceOptions, now: datetime) -> ListingQuery:
+    zone = parse_zone(source.tz)
+    since = _time("--since", source.since, now, zone)
+    until = _time("--until", source.until, now, zone)
+    if since is not None and since > now:
+        raise UsageError(f"--since {source.since} lies in the future: no call has happened yet.")
+    if since is not None and until is not None:
+        Window(since=since, until=until)
+    return ListingQuery(
+        since=since,
+        until=until,
+        lookback_s=source.lookback,
+        env=source.env,
+        channels=tuple(source.channel or ()),
+        variant=source.variant,
+        page_size=source.page_size,
+    )
+
+
+def _time(option: str, text: str | None, now: datetime, zone: tzinfo) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return parse_time(text, now=now, tz=zone)
+    except UsageError as error:
+        raise UsageError(f"{option}: {error.message}", fix=error.fix) from error
+
+
+def _directions(chosen: Sequence[str] | None) -> tuple[Direction, ...] | None:
+    """Put them into one order, so that the same choice is the same for the archive."""
+    if not chosen:
+        return None
+    return tuple(d for d in Direction if "all" in chosen or d.value in chosen)
+
+
+class _KeyLookup:
+    """Finds the keys, and logs what a person should know about their files."""
+
+    def __init__(self, finder: KeyFinder) -> None:
+        self._finder = finder
+
+    def __call__(self, region: str) -> tuple[ApiKey, ApiKey | None]:
+        found = self._finder.find(region)
+        log = LogEvents()
+        for text in found.notes:
+            log(Noted(text=text))
+        return found.api_key, found.conversations_key
+
+
+def _key_lookup(options: DownloadOptions, environ: Mapping[str, str]) -> _KeyLookup:
+    return _KeyLookup(
+        KeyFinder(
+            api_key_file=options.keys.api_key_file,
+            conversations_key_file=options.keys.conversations_key_file,
+            environ=environ,
+            stdin=sys.stdin.buffer if sys.stdin is not None else None,
+        )
+    )

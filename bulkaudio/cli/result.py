@@ -1,0 +1,88 @@
+"""How a run's result leaves the program: a page or a line on stdout, and a file when asked."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bulkaudio.cli import failure
+from bulkaudio.cli.options import OutputOptions
+from bulkaudio.cli.streams import survived_pipe
+from bulkaudio.errors import BulkAudioError, StorageError
+from bulkaudio.observe.page import human
+from bulkaudio.observe.summary import Summary, Tally
+from bulkaudio.observe.terminal import console
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EarlyEnd:
+    """An `Ending` of a run that an error kept from beginning."""
+
+    error: BulkAudioError
+    started_at: datetime
+    archive: Path
+    status: str = "failed"
+    run_id: str = ""
+    finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    scope: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """The error's."""
+        return self.error.exit_code
+
+
+def early_line(error: BulkAudioError) -> str:
+    """Return the JSON line of a run that ended before anything was known of it."""
+    ending = EarlyEnd(error=error, started_at=datetime.now(UTC), archive=Path())
+    return Summary.of(ending, Tally()).to_json()
+
+
+def show(summary: Summary, options: OutputOptions) -> int:
+    """
+    Print the result and what went wrong; return the exit code.
+
+    A reader of stdout who is gone does not change how the run ended.
+    """
+    code = summary.exit_code
+    if summary.error is not None:
+        failure.tell(summary.error, is_verbose=options.verbose > 0)
+    if options.summary_file is not None:
+        code = code or _keep(summary, options.summary_file)
+    with survived_pipe():
+        if options.json:
+            print(summary.to_json(), flush=True)
+        elif _is_wanted(summary, options):
+            console(sys.stdout).print(human(summary))
+            sys.stdout.flush()
+    return code
+
+
+def _is_wanted(summary: Summary, options: OutputOptions) -> bool:
+    if summary.error is not None and not summary.counts.recordings:
+        return False  # The error said it all.
+    return not (options.quiet and summary.exit_code == 0)
+
+
+def _keep(summary: Summary, path: Path) -> int:
+    path = path.expanduser()
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+    try:
+        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(summary.to_json() + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        return failure.tell(
+            StorageError(
+                f"The summary file {path} cannot be written: {error.strerror}.",
+                fix="Choose another --summary-file.",
+            )
+        )
+    return 0

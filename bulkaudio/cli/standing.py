@@ -1,0 +1,168 @@
+"""What the command ``status`` found out, as a document and as a page."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bulkaudio.ledger.rows import LedgerRow, Total
+from bulkaudio.model import Direction, Status
+from bulkaudio.observe.page import plural
+from bulkaudio.observe.summary import utc_text
+from bulkaudio.quantities import format_bytes, format_duration
+
+SCHEMA = "bulkaudio.archive/1"
+
+Totals = Mapping[tuple[Direction, Status], Total]
+
+SHOWN_STATUSES = (Status.SAVED, Status.ABSENT, Status.DEFERRED, Status.FAILED, Status.OPEN)
+HEADINGS = ("saved", "no recording", "not yet", "failed", "open")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """
+    How an archive stands.
+
+    Attributes:
+        live: ``status.json`` of the run that holds it; None when none does.
+        last_run: The last run's summary; of a run that was killed only what is known.
+        pins: What it remembers. Empty, like the totals, while a run holds it.
+    """
+
+    archive: Path
+    now: datetime
+    live: Mapping[str, Any] | None = None
+    last_run: Mapping[str, Any] | None = None
+    pins: Mapping[str, str] = field(default_factory=dict)
+    totals: Totals = field(default_factory=dict)
+    oldest_open: LedgerRow | None = None
+    free_bytes: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return what ``status --json`` prints."""
+        oldest = self.oldest_open
+        known = ("region", "account", "agent", "layout", "redacted")
+        return {
+            "schema": SCHEMA,
+            "archive": str(self.archive),
+            "at": utc_text(self.now),
+            "running": self.live,
+            "last_run": self.last_run,
+            "remembered": {name: self.pins[name] for name in known if name in self.pins},
+            "totals": [
+                {
+                    "direction": direction.value,
+                    "status": status.value,
+                    "recordings": total.count,
+                    "bytes": total.bytes,
+                    "audio_seconds": round(total.seconds, 3),
+                }
+                for (direction, status), total in sorted(self.totals.items())
+            ],
+            "oldest_open": oldest
+            and {
+                "id": oldest.recording.conversation_id,
+                "direction": oldest.recording.direction.value,
+                "status": oldest.status.value,
+                "since": utc_text(_since(oldest)),
+                "reason": oldest.reason,
+                "attempts": oldest.attempts,
+                "correlation_id": oldest.correlation_id,
+            },
+            "free_bytes": self.free_bytes,
+        }
+
+    def page(self) -> RenderableType:
+        """Lay it out for people."""
+        return Group(*self._parts())
+
+    def _parts(self) -> Iterator[RenderableType]:
+        whose = ", ".join(
+            f"{name} {self.pins[name]}" for name in ("region", "agent") if name in self.pins
+        )
+        yield Text(f"{self.archive}" + (f" ({whose})" if whose else ""), style="bold")
+        if self.live is not None:
+            yield from _live_lines(self.live)
+        else:
+            yield Text(_last_run_words(self.last_run, self.now))
+            if self.totals:
+                yield Text()
+                yield Padding(_totals_table(self.totals), (0, 0, 0, 2))
+            if self.oldest_open is not None:
+                yield Text()
+                yield Text(_oldest_words(self.oldest_open, self.now))
+        yield Text(f"Free on its disk: {format_bytes(self.free_bytes)}")
+
+
+def _live_lines(live: Mapping[str, Any]) -> Iterator[Text]:
+    counts: Mapping[str, int] = live.get("counts") or {}
+    rate: Mapping[str, float] = live.get("rate") or {}
+    yield Text(
+        f"A run is going on ({live.get('phase', 'starting')}), process {live.get('pid', '?')}, "
+        f"since {live.get('started_at', '?')}"
+    )
+    total = f"{counts.get('recordings', 0):,}" + ("" if live.get("is_total_known") else "+")
+    settled = counts.get("recordings", 0) - counts.get("open", 0)
+    parts = [f"{settled:,} of {total} recordings", f"{counts.get('saved', 0):,} saved"]
+    parts += [f"{counts[name]:,} {name}" for name in ("failed", "retries") if counts.get(name)]
+    if rate:
+        speed = format_bytes(int(rate.get("bytes_per_s", 0)))
+        parts.append(f"{rate.get('recordings_per_s', 0):g} files/s, {speed}/s")
+    yield Text("  " + ", ".join(parts))
+    waiting = live.get("waiting")
+    if isinstance(waiting, dict):
+        yield Text(f"  waiting {format_duration(waiting['seconds'])}: {waiting['reason']}")
+
+
+def _last_run_words(run: Mapping[str, Any] | None, now: datetime) -> str:
+    if run is None:
+        return "No run has been here yet."
+    if run.get("finished_at") is None:
+        return f"Last run: {run.get('run_id')}, begun {run.get('started_at')}, was cut short."
+    ago = format_duration((now - datetime.fromisoformat(str(run["finished_at"]))).total_seconds())
+    counts: Mapping[str, int] = run.get("counts") or {}
+    told = [
+        f"{counts[name]:,} {name}" for name in ("saved", "already", "failed") if counts.get(name)
+    ]
+    return f"Last run: {run.get('status')} {ago} ago" + (f": {', '.join(told)}" if told else "")
+
+
+def _totals_table(totals: Totals) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    for heading in (*HEADINGS, "size", "audio"):
+        table.add_column(heading, justify="right")
+    for direction in Direction:
+        if not any(where is direction for where, _ in totals):
+            continue
+        nothing = Total(count=0, bytes=0, seconds=0.0)
+        row = [totals.get((direction, status), nothing) for status in SHOWN_STATUSES]
+        table.add_row(
+            direction.value,
+            *(f"{total.count:,}" for total in row),
+            format_bytes(row[0].bytes),
+            format_duration(row[0].seconds),
+        )
+    return table
+
+
+def _oldest_words(row: LedgerRow, now: datetime) -> str:
+    age = format_duration((now - _since(row)).total_seconds())
+    words = (
+        f"Oldest unsettled: {row.recording.conversation_id} {row.recording.direction.value}, "
+        f"{age} old, {plural(row.attempts, 'attempt')}"
+    )
+    if row.reason:
+        words += f", {row.reason}"
+    return words + (f", support id {row.correlation_id}" if row.correlation_id else "")
+
+
+def _since(row: LedgerRow) -> datetime:
+    return row.recording.started_at or row.first_seen_at

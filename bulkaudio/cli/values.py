@@ -1,0 +1,79 @@
+"""Readers of option values that the command line's library does not know."""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from cyclopts import Token
+
+from bulkaudio.errors import UsageError
+from bulkaudio.quantities import parse_bytes, parse_duration
+
+AUTO = "auto"
+
+T = TypeVar("T")
+
+
+def size(_type: object, tokens: Sequence[Token]) -> int:
+    """Read ``1GB``."""
+    return _named(tokens, parse_bytes)
+
+
+def duration(_type: object, tokens: Sequence[Token]) -> float:
+    """Read ``15m``."""
+    return _named(tokens, parse_duration)
+
+
+def concurrency(_type: object, tokens: Sequence[Token]) -> int | str:
+    """Read ``auto`` or a number of requests at once."""
+    return _named(tokens, _concurrency)
+
+
+def count(_type: object, tokens: Sequence[Token]) -> int:
+    """Read a whole number of at least 1."""
+    return _named(tokens, _count)
+
+
+def rate(_type: object, tokens: Sequence[Token]) -> float:
+    """Read requests a second, more than 0."""
+    return _named(tokens, _rate)
+
+
+def words(_type: object, text: str, delimiter: str | None = None) -> list[str]:
+    """Split a variable's value that lists several: by commas or spaces."""
+    del delimiter
+    return text.replace(",", " ").split()
+
+
+def _concurrency(text: str) -> int | str:
+    if text.strip().lower() == AUTO:
+        return AUTO
+    try:
+        return _count(text)
+    except UsageError:
+        raise UsageError(f"{text[:40]!r} is neither auto nor a number of at least 1.") from None
+
+
+def _count(text: str) -> int:
+    digits = text.strip().replace("_", "")
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 16 and int(digits) > 0):
+        raise UsageError(f"{text[:40]!r} is no whole number of at least 1.")
+    return int(digits)
+
+
+def _rate(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise UsageError(f"{text[:40]!r} is no number of requests a second, such as 20 or 0.5.")
+    return number
+
+
+def _named(tokens: Sequence[Token], read: Callable[[str], T]) -> T:
+    """Read the value, and name the option, variable or key that it came from when it is wrong."""
+    token = tokens[0]
+    try:
+        return read(token.value)
+    except UsageError as error:
+        raise UsageError(f"{token.keyword}: {error.message}", fix=error.fix) from error
