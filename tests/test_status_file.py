@@ -1,5 +1,6 @@
 """The file that outsiders read while a run goes on."""
 
+import asyncio
 import json
 import os
 import threading
@@ -69,11 +70,23 @@ def test_file_is_private_fresh_and_ends_with_the_run(tmp_path: Path) -> None:
         assert document is not None
         assert is_live(document, datetime.now(UTC))
         assert not is_live(document, datetime.now(UTC) + timedelta(minutes=1))
+    while (read_status(tmp_path) or {})["phase"] != "ended" and time.monotonic() < deadline:
+        time.sleep(0.01)
     ended = read_status(tmp_path)
     assert ended is not None
     assert ended["phase"] == "ended"
     assert not is_live(ended, datetime.now(UTC))
     assert [p.name for p in path.parent.iterdir()] == ["status.json"]
+
+
+async def test_loop_is_never_blocked_by_it(tmp_path: Path) -> None:
+    """Begun and ended on the loop, it writes and waits in its thread alone."""
+    file = StatusFile(tally=Tally(), every_s=0.01)
+    await asyncio.to_thread(lambda: file(started(tmp_path)))
+    with file.writing():
+        await asyncio.sleep(0.05)
+    await asyncio.sleep(0.05)
+    assert ((await asyncio.to_thread(read_status, tmp_path)) or {})["phase"] == "ended"
 
 
 def test_readers_see_whole_documents_only(tmp_path: Path) -> None:

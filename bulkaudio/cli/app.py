@@ -91,7 +91,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code. Never raises, except for `SystemExit`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     mend_streams()
-    is_verbose = any(a == "--verbose" or (a[:1] == "-" and a[1:2] == "v") for a in arguments)
     code = 0
     try:
         with survived_pipe():
@@ -100,21 +99,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BulkAudioError as error:
-        code = failure.tell(error, is_verbose=is_verbose)
-        _end_json(arguments, error)
+        code = _end_badly(arguments, error)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug ends in one line, not a page
-        code = failure.tell_bug(error, is_verbose=is_verbose)
-        _end_json(arguments, BulkAudioError(f"{type(error).__name__}: {error}", fix=failure.REPORT))
+        code = _end_badly(arguments, failure.bug(error))
     return code
 
 
-def _end_json(arguments: Sequence[str], error: BulkAudioError) -> None:
-    """Print the line that scripts wait for also when `download` did not get as far as to run."""
+def _end_badly(arguments: Sequence[str], error: BulkAudioError) -> int:
+    """Tell the error; scripts get their line also when `download` did not get as far as to run."""
+    is_verbose = any(a == "--verbose" or (a[:1] == "-" and a[1:2] == "v") for a in arguments)
+    code = failure.tell(error, is_verbose=is_verbose)
     if arguments[:1] == ["download"] and "--json" in arguments:
         from bulkaudio.cli.result import early_line
 
         with survived_pipe():
             print(early_line(error), flush=True)
+    return code
 
 
 def _run(arguments: Sequence[str]) -> int:

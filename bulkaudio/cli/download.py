@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def download(options: DownloadOptions = DEFAULTS) -> int:
     """Save the recordings of a listing, or of a file of ids, into an archive."""
+    from bulkaudio.cli.failure import bug
     from bulkaudio.cli.result import EarlyEnd, show
     from bulkaudio.errors import BulkAudioError
     from bulkaudio.observe.summary import Summary, Tally
@@ -25,7 +26,8 @@ def download(options: DownloadOptions = DEFAULTS) -> int:
     tally = Tally()
     try:
         summary = Summary.of(_run(options, tally, started_at), tally)
-    except BulkAudioError as error:
+    except Exception as caught:  # noqa: BLE001 - even a bug ends in a summary of what was saved
+        error = caught if isinstance(caught, BulkAudioError) else bug(caught)
         archive = Path(options.where.out or "")
         early = EarlyEnd(error=error, started_at=started_at, archive=archive)
         summary = Summary.of(early, tally)

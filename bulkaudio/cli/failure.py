@@ -26,13 +26,13 @@ def tell(error: BulkAudioError, *, is_verbose: bool = False) -> int:
     return error.exit_code
 
 
-def tell_bug(error: BaseException, *, is_verbose: bool = False) -> int:
-    """Print what nobody expected; return the exit code of a bug."""
-    _trace(error, is_verbose=is_verbose)
+def bug(error: Exception) -> BulkAudioError:
+    """Put what nobody expected into words; raise or tell it with `error` as its cause."""
     detail = str(error).strip().splitlines()
     what = type(error).__name__ + (f": {detail[0][:200]}" if detail else "")
-    say(f"unexpected error: {_visible(what)}\nFix: {REPORT}")
-    return 1
+    told = BulkAudioError(f"unexpected error: {what}", fix=REPORT)
+    told.__cause__ = error
+    return told
 
 
 def _sentences(error: BulkAudioError) -> list[str]:

@@ -33,6 +33,9 @@ from bulkaudio.quantities import format_duration
 LINE_EVERY_S = 60.0
 FRAMES_PER_S = 4.0
 
+PATIENCE_S = 5.0
+"""Whoever reads the lines may have stopped reading: a full pipe must not hold up the end."""
+
 
 class Show(StrEnum):
     """When progress is shown."""
@@ -60,12 +63,12 @@ def progress(
         with _bar(tally, stream):
             yield
     else:
-        with ticking(_Lines(tally, stream).write, every_s, "progress lines"):
+        with ticking(_Lines(tally, stream).write, every_s):
             yield
 
 
 @contextmanager
-def ticking(work: Callable[[], None], every_s: float, name: str) -> Iterator[None]:
+def ticking(work: Callable[[], None], every_s: float) -> Iterator[None]:
     """Call `work` every so often in a thread of its own, while the block runs."""
     done = threading.Event()
 
@@ -73,13 +76,13 @@ def ticking(work: Callable[[], None], every_s: float, name: str) -> Iterator[Non
         while not done.wait(every_s):
             work()
 
-    thread = threading.Thread(target=tick, name=name, daemon=True)
+    thread = threading.Thread(target=tick, name="bulkaudio progress", daemon=True)
     thread.start()
     try:
         yield
     finally:
         done.set()
-        thread.join()
+        thread.join(PATIENCE_S)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from typing import Any
 
 from bulkaudio.events import Event, Started
 from bulkaudio.observe.pace import Rate, Speedometer
-from bulkaudio.observe.progress import ticking
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.tally import Snapshot, Tally
 
@@ -51,12 +50,23 @@ class StatusFile:
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Keep the file fresh while the block runs, and leave the last state in it."""
+        """
+        Keep the file fresh while the block runs, and leave the last state in it soon after.
+
+        For use on the loop, where nothing may touch a disk or wait for a thread: the thread writes
+        the last state by itself, and only the end of the process waits for that.
+        """
+        done = threading.Event()
+        threading.Thread(target=self._tick, args=(done,), name="bulkaudio status").start()
         try:
-            with ticking(self.write, self.every_s, "status file"):
-                yield
+            yield
         finally:
-            self.write(has_ended=True)
+            done.set()
+
+    def _tick(self, done: threading.Event) -> None:
+        while not done.wait(self.every_s):
+            self.write()
+        self.write(has_ended=True)
 
     def write(self, *, has_ended: bool = False) -> None:
         """Replace the file; never raises: a run does not end for want of a status."""
