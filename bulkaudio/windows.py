@@ -18,7 +18,11 @@ from bulkaudio.quantities import parse_duration
 
 _AGO = re.compile(r"([0-9]{1,6}) +(minute|hour|day|week)s? +ago")
 _MONTH = re.compile(r"([0-9]{4})-([0-9]{2})")
-_ISO = re.compile(r"[0-9]{4}-?[0-9W][0-9-]+(?:[T ][0-9:.,]+ ?(?:Z|[+-][0-9:]+)?)?", re.IGNORECASE)
+_ISO = re.compile(
+    r"(?:\d{4}-\d\d-\d\d|\d{8}|\d{4}-?W\d\d(?:-?\d)?)"
+    r"(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)? ?(?:Z|[+-]\d\d(?::?\d\d)?)?)?",
+    re.ASCII | re.IGNORECASE,
+)
 _DAY_WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 _EXAMPLES = (
     "2026-11-22, 2026-11-22T08:30, 2026-11-22T08:30Z, 2026-11, 2026-W47, today, yesterday, "
