@@ -5,6 +5,7 @@ import json
 import os
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -109,12 +110,14 @@ def test_readers_see_whole_documents_only(tmp_path: Path) -> None:
     writer.join()
 
 
-def test_last_state_does_not_overwrite_the_next_run_s(tmp_path: Path) -> None:
-    """A run that ends late leaves the file of the run after it alone."""
+def test_last_state_overwrites_earlier_runs_but_not_later_ones(tmp_path: Path) -> None:
+    """A run that ends late leaves the file of the run after it alone, not that before it."""
     first, second = StatusFile(tally=Tally()), StatusFile(tally=Tally())
     first(started(tmp_path, "run-1"))
-    second(started(tmp_path, "run-2"))
-    second.write()
+    second(replace(started(tmp_path, "run-2"), started_at=NOW + timedelta(seconds=1)))
+    first.write()
+    second.write(has_ended=True)
+    assert (read_status(tmp_path) or {})["run_id"] == "run-2"
     first.write(has_ended=True)
     assert (read_status(tmp_path) or {})["run_id"] == "run-2"
 

@@ -75,11 +75,7 @@ class StatusFile:
             return
         folder = started.archive / STATE_FOLDER
         with self._lock, suppress(OSError):
-            # The lock on the archive is gone by now: the file may be another run's already.
-            if has_ended and (read_status(started.archive) or {}).get("run_id") not in {
-                None,
-                started.run_id,
-            }:
+            if has_ended and _is_later_run_s(read_status(started.archive), started):
                 return
             snapshot = self.tally.snapshot()
             document = self._document(started, snapshot, self._speed.read(snapshot))
@@ -130,6 +126,13 @@ def is_live(document: dict[str, Any], now: datetime) -> bool:
     except (ValueError, TypeError):
         return False
     return age.total_seconds() < STALE_S
+
+
+def _is_later_run_s(document: dict[str, Any] | None, ours: Started) -> bool:
+    """Whether the next run, which the lock no longer keeps away, has written already."""
+    if document is None or document.get("run_id") == ours.run_id:
+        return False
+    return str(document.get("started_at", "")) >= utc_text(ours.started_at)
 
 
 def _phase(now: Snapshot) -> str:
