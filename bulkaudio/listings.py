@@ -90,7 +90,7 @@ class Listings:
     The errands of a run as one source.
 
     Args:
-        list_: Makes the source for a window, at the row's cursor.
+        list_: Makes the source for a window, at the row's cursor, for so many conversations at most.
         limit: Conversations at most. Such a run is a sample: it leaves no trace in the ledger's
             memory of listings, because a page cut short must not count as listed.
     """
@@ -103,7 +103,7 @@ class Listings:
         ledger: Ledger,
         scope: str,
         work: tuple[Errand, ...],
-        list_: Callable[[ListingRow], Source],
+        list_: Callable[[ListingRow, int | None], Source],
         *,
         limit: int | None,
     ) -> None:
@@ -122,7 +122,7 @@ class Listings:
     async def batches(self) -> AsyncIterator[Batch]:
         """Yield page after page, errand after errand."""
         for errand in self._work:
-            source = self._list(errand.row or await self._begin(errand))
+            source = self._list(errand.row or await self._begin(errand), self._left)
             await source.open()
             try:
                 async for batch in source.batches():

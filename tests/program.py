@@ -32,7 +32,7 @@ def environment(simulator: Simulator | None = None, **more: str) -> dict[str, st
     """Return what the program finds around it: a simulated PolyAI and its key."""
     plain = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     root = str(Path(__file__).parent.parent)
-    plain |= {"PYTHONPATH": root, "PYTHONWARNINGS": "error", "PYTHONDEVMODE": "0"}
+    plain |= {"PYTHONPATH": root, "PYTHONWARNINGS": "error"}
     if simulator is not None:
         plain |= {
             "BULKAUDIO_AUDIO_URL": simulator.audio_url,

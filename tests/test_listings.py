@@ -94,8 +94,9 @@ class Pages:
     kind = "listing"
     knows_dates = True
 
-    def __init__(self, begun: ListingRow) -> None:
+    def __init__(self, begun: ListingRow, limit: int | None) -> None:
         self.begun = begun
+        self.limit = limit
 
     async def open(self) -> None:
         """Nothing to check."""

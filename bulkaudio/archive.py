@@ -1,0 +1,136 @@
+"""
+An archive on disk, held by one run: lock, ledger and store, opened in that order.
+
+The archive remembers what must not change under it: region, agent, account, layout and whether
+redaction was asked for. `OpenArchive.bind` compares a run with that memory before any request.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bulkaudio.errors import UsageError
+from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.naming import Layout
+from bulkaudio.settings import DEFAULT_LAYOUT
+from bulkaudio.stores.local import LocalStore
+from bulkaudio.stores.lock import ArchiveLock
+
+UNASKED = "unasked"
+"""Redaction was left to the API's default, which is the same as asking for none of it."""
+
+REDACTION = {None: UNASKED, True: "true", False: "false"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """What an archive holds recordings of; None leaves it to what the archive remembers."""
+
+    region: str | None = None
+    account: str | None = None
+    agent: str | None = None
+    redacted: bool | None = None
+
+    def asked(self) -> dict[str, str]:
+        """Only what is known, as text."""
+        redacted = None if self.redacted is None else REDACTION[self.redacted]
+        all_ = {
+            "region": self.region,
+            "account": self.account,
+            "agent": self.agent,
+            "redacted": redacted,
+        }
+        return {name: value for name, value in all_.items() if value is not None}
+
+
+def redacted_of(pins: Mapping[str, str], asked: bool | None) -> bool | None:  # noqa: FBT001  a choice of three, not a switch
+    """Return what to ask the API for: this run's word, else the archive's."""
+    kept = {text: choice for choice, text in REDACTION.items()}
+    return asked if asked is not None else kept[pins.get("redacted", UNASKED)]
+
+
+OPTIONS = {
+    "region": "--region",
+    "account": "--account",
+    "agent": "--agent",
+    "layout": "--layout",
+    "redacted": "--redacted",
+}
+
+
+class OpenArchive:
+    """An archive whose lock this process holds; made by `open_archive`."""
+
+    def __init__(self, root: Path, ledger: Ledger, store: LocalStore, layout: Layout) -> None:
+        self.root = root
+        self.ledger = ledger
+        self.store = store
+        self.layout = layout
+
+    async def remembered(self) -> Mapping[str, str]:
+        """Everything pinned so far, by name."""
+        return await self.ledger.pins()
+
+    async def bind(self, identity: Identity) -> Mapping[str, str]:
+        """
+        Hold the run to what the archive remembers, and remember what is new.
+
+        Raises:
+            UsageError: Naming the difference.
+        """
+        pins, asked = await self.ledger.pins(), identity.asked()
+        differing = [name for name, value in asked.items() if not _agree(value, pins.get(name))]
+        if differing and await self.ledger.has_saved():
+            name = differing[0]
+            raise _contradiction(name, asked[name], pins[name], self.root)
+        if differing:
+            # A first run with a wrong agent must not bind the archive to it for ever.
+            await self.ledger.begin_anew()
+            pins = {}
+        new = {"redacted": UNASKED} | asked | pins | {"layout": self.layout.template}
+        await self.ledger.pin(new)
+        return new
+
+
+@asynccontextmanager
+async def open_archive(root: Path, *, layout: str | None = None) -> AsyncIterator[OpenArchive]:
+    """
+    Take the lock, open ledger and store, and recover what an earlier run left half done.
+
+    Args:
+        layout: Of a new archive; an existing one refuses another than its own.
+
+    Raises:
+        ArchiveBusyError: Another run holds it.
+        StorageError, LedgerError: This machine cannot keep it.
+        UsageError: Its layout is another.
+    """
+    chosen = Layout.parse(layout) if layout is not None else None
+    async with AsyncExitStack() as stack:
+        state = await LocalStore.prepare(root)
+        await stack.enter_async_context(ArchiveLock(state / "lock"))
+        is_new = await LocalStore.is_empty(root)
+        ledger = await Ledger.open(state / "ledger.db", is_new_allowed=is_new)
+        stack.push_async_callback(ledger.aclose)
+        kept = (await ledger.pins()).get("layout")
+        if kept and chosen and chosen.template != kept:
+            if await ledger.has_saved():
+                raise _contradiction("layout", chosen.template, kept, root)
+            kept = None
+        effective = Layout.parse(kept) if kept else chosen or Layout.parse(DEFAULT_LAYOUT)
+        store = await LocalStore.open(root, layout=effective)
+        stack.push_async_callback(store.aclose)
+        await store.recover(ledger)
+        yield OpenArchive(root, ledger, store, effective)
+
+
+def _agree(asked: str, kept: str | None) -> bool:
+    return kept in {None, asked} or (asked, kept) == (REDACTION[False], UNASKED)
+
+
+def _contradiction(name: str, asked: str, kept: str, root: Path) -> UsageError:
+    return UsageError(
+        f"{root} holds recordings with {OPTIONS[name]} {kept}, and this run asks for {asked}",
+        fix=f"use another --out, or leave {OPTIONS[name]} as it is",
+    )

@@ -1,0 +1,218 @@
+"""
+One run of an open archive, from its first event to its exit code.
+
+What the command line and the Python interface have in common: the parts are put together here, the
+ledger's record of the run is opened and closed here, and an error becomes a result here.
+"""
+
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bulkaudio.archive import OpenArchive
+from bulkaudio.committer import Committer
+from bulkaudio.errors import BulkAudioError, UsageError
+from bulkaudio.events import Emit, Event, Started
+from bulkaudio.fetch import Fetcher, Means
+from bulkaudio.gate import Gate
+from bulkaudio.model import Metadata, Outcome
+from bulkaudio.observe.status_file import StatusFile
+from bulkaudio.observe.summary import Summary
+from bulkaudio.observe.tally import Tally
+from bulkaudio.polyai.client import Host, Session
+from bulkaudio.retry import Limits
+from bulkaudio.run import BUDGET_EXIT_CODE, Parts, Run
+from bulkaudio.settings import MAX_SLOTS, Pace, RunOptions
+from bulkaudio.sidecars import Sidecars
+from bulkaudio.sources.base import Source
+from bulkaudio.stopper import Stopper
+from bulkaudio.verdicts import Verdicts, Wording
+
+SLOTS_PIN = "slots"
+SHORTFALL_EXIT_CODE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """
+    How a run ended; its numbers are the observers' business.
+
+    Attributes:
+        status: ``complete``, ``partial``, ``stopped``, ``failed`` or ``interrupted``.
+        error: What ended it early.
+        scope: What was asked for, as the summary shows it.
+    """
+
+    status: str
+    exit_code: int
+    error: BulkAudioError | None
+    run_id: str
+    started_at: datetime
+    finished_at: datetime
+    scope: dict[str, Any]
+    archive: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """
+    What a run works on.
+
+    Attributes:
+        gate: Of the recordings' host.
+        takes_backlog: What earlier runs left open comes first.
+        asks_for_details: Metadata comes from the conversation endpoint, one request each.
+        on_outcome: Awaited for each settled recording, in order; a slow one slows the run.
+    """
+
+    archive: OpenArchive
+    session: Session
+    gate: Gate
+    source: Source
+    options: RunOptions
+    scope: dict[str, Any]
+    takes_backlog: bool
+    asks_for_details: bool
+    min_free_bytes: int
+    on_outcome: Callable[[Outcome], Awaitable[None]] | None = None
+
+
+def fan_out(observers: Sequence[Emit]) -> Emit:
+    """Make one `Emit` of several."""
+
+    def emit(event: Event) -> None:
+        for observer in observers:
+            observer(event)
+
+    return emit
+
+
+def new_run_id(now: datetime) -> str:
+    """Name a run: sortable by time, unique on any machine."""
+    return f"{now:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def slots_of(pace: Pace) -> int:
+    """Return the most requests that may be under way at once."""
+    return pace.concurrency or MAX_SLOTS
+
+
+def make_means(work: Work, emit: Emit, stopper: Stopper) -> Means:
+    """Put together what every request of the run needs."""
+    session = work.session
+    verdicts = Verdicts(
+        Wording(
+            agent=session.connection.agent,
+            key_source=session.connection.api_key.source,
+            right_host=session.hosts.right_host_hint(Host.AUDIO),
+        ),
+        reread_key=lambda: session.reread_key(Host.AUDIO),
+    )
+    return Means(
+        session=session,
+        gate=work.gate,
+        verdicts=verdicts,
+        store=work.archive.store,
+        emit=emit,
+        sleep=stopper.sleep,
+    )
+
+
+async def conduct(
+    work: Work, *, tally: Tally, observers: Sequence[Emit], stopper: Stopper
+) -> RunResult:
+    """
+    Run to the end, the stop or the error; what is durable by then is in the ledger.
+
+    Never raises `BulkAudioError`: that is in the result.
+    """
+    started_at = datetime.now(UTC)
+    run_id = new_run_id(started_at)
+    status_file = StatusFile(tally=tally)
+    emit = fan_out([tally, status_file, *observers])
+    ledger = work.archive.ledger
+    error: BulkAudioError | None = None
+    root = work.archive.root
+    try:
+        await ledger.start_run(run_id, started_at, json.dumps(work.scope))
+        emit(Started(run_id=run_id, started_at=started_at, archive=root, scope=work.scope))
+        with status_file.writing():
+            await _assemble(work, run_id, emit, stopper).execute()
+        if work.options.pace.concurrency is None:
+            await ledger.pin({SLOTS_PIN: str(work.gate.learned_slots)})
+    except BulkAudioError as end:
+        error = end
+    status, exit_code = _ending(error, stopper, tally)
+    result = RunResult(
+        status=status,
+        exit_code=exit_code,
+        error=error,
+        run_id=run_id,
+        started_at=started_at,
+        finished_at=datetime.now(UTC),
+        scope=work.scope,
+        archive=root,
+    )
+    try:
+        text = Summary.of(result, tally).to_json()
+        await ledger.finish_run(run_id, result.finished_at, text)
+    except BulkAudioError as end:
+        failure = error or end
+        result = replace(result, status="failed", exit_code=failure.exit_code, error=failure)
+    return result
+
+
+def _assemble(work: Work, run_id: str, emit: Emit, stopper: Stopper) -> Run:
+    options = work.options
+    limits = Limits(attempts=options.pace.attempts)
+    means = make_means(work, emit, stopper)
+    wants_details = options.selection.metadata is not Metadata.NONE and work.asks_for_details
+    parts = Parts(
+        source=work.source,
+        ledger=work.archive.ledger,
+        store=work.archive.store,
+        gate=work.gate,
+        fetcher=Fetcher(means, redacted=options.selection.redacted, limits=limits),
+        committer=Committer(
+            work.archive.store,
+            work.archive.ledger,
+            run_id=run_id,
+            emit=emit,
+            deliver=work.on_outcome,
+        ),
+        sidecars=Sidecars(means, options.selection.metadata, limits=limits)
+        if wants_details
+        else None,
+        takes_backlog=work.takes_backlog,
+        min_free_bytes=work.min_free_bytes,
+        slots=slots_of(options.pace),
+    )
+    return Run(parts, options, emit=emit, stopper=stopper)
+
+
+def _ending(error: BulkAudioError | None, stopper: Stopper, tally: Tally) -> tuple[str, int]:
+    """Name the status and the exit code: an error before a stop, a stop before a shortfall."""
+    if error is not None:
+        return "failed", error.exit_code
+    if stopper.is_stopping:
+        is_budget = stopper.exit_code == BUDGET_EXIT_CODE
+        return ("stopped" if is_budget else "interrupted"), stopper.exit_code
+    counts = tally.snapshot().counts
+    if counts.failed or counts.rejected or tally.details().sidecars.failed:
+        return "partial", SHORTFALL_EXIT_CODE
+    return "complete", 0
+
+
+def require(value: str | None, option: str) -> str:
+    """Return a value that neither the user nor the archive may leave open."""
+    if not value:
+        raise UsageError(
+            f"{option} is missing, and the archive does not remember one",
+            fix=f"add {option}; both account and agent stand in the address of Agent Studio, "
+            "https://studio.REGION.poly.ai/ACCOUNT/AGENT/",
+        )
+    return value

@@ -1,0 +1,212 @@
+"""
+One recording: request, stream into a private file, prove, stage.
+
+What an answer means is decided in `bulkaudio.verdicts`, who may ask and when in `bulkaudio.gate`,
+how often in `bulkaudio.retry`. One attempt is all of it: request, body and proof; while the next
+one is waited for, no slot, connection or file is held.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+from bulkaudio.errors import BulkAudioError
+from bulkaudio.events import Answered, Emit, Received, Retrying
+from bulkaudio.gate import Gate, Ticket
+from bulkaudio.model import Evidence, Outcome, Status, Task
+from bulkaudio.policy import MAX_WAIT_S, Action, Answer, Reason
+from bulkaudio.polyai.client import PermanentFailure, Response, Session
+from bulkaudio.polyai.recordings import recording_request
+from bulkaudio.retry import AttemptFailed, Limits, Retry, retrying
+from bulkaudio.stores.base import Staged, Staging, Store
+from bulkaudio.verdicts import Verdicts
+from bulkaudio.wav import Flaw, looks_like_wav
+
+WAV_HEAD_BYTES = 12
+
+SHOWS_HEALTH = {Action.MISSING, Action.FAIL, Action.FORBIDDEN}
+"""Refusals that only a working host gives."""
+
+NOT_THE_HOSTS = {Reason.NOT_AUDIO, Reason.TRUNCATED, Reason.THROTTLED}
+"""Reasons that say nothing about the host's health, or were told to the gate already."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fetched:
+    """A staged recording with the server's side of it."""
+
+    staged: Staged
+    evidence: Evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """
+    What fetching needs: the two ends, the gate and the judge between them, and who is told.
+
+    Attributes:
+        sleep: Waits between attempts; raises `Draining` when the run is stopping.
+    """
+
+    session: Session
+    gate: Gate
+    verdicts: Verdicts
+    store: Store
+    emit: Emit
+    sleep: Callable[[float], Awaitable[None]]
+
+
+class Fetcher:
+    """
+    Fetches recordings of one agent.
+
+    Args:
+        redacted: None leaves it to the API's default.
+    """
+
+    def __init__(self, means: Means, *, redacted: bool | None, limits: Limits) -> None:
+        self._means = means
+        self._redacted = redacted
+        self._limits = limits
+
+    async def fetch(self, task: Task) -> Fetched | Outcome:
+        """
+        Bring one recording to the point of being staged, or to the reason why not.
+
+        Raises:
+            BulkAudioError: What must stop the run.
+            Draining: The run is stopping; the recording stays open.
+        """
+
+        async def attempt(number: int) -> Fetched | Outcome:
+            return await self._attempt(task, number)
+
+        def report(retry: Retry) -> None:
+            what = f"{task.recording.conversation_id} {task.recording.direction}"
+            self._means.emit(retrying_event(what, retry))
+
+        try:
+            return await retrying(attempt, self._limits, on_retry=report, sleep=self._means.sleep)
+        except (AttemptFailed, PermanentFailure) as failure:
+            return Outcome(
+                recording=task.recording,
+                status=Status.FAILED,
+                reason=failure.reason,
+                evidence=failure.evidence,
+            )
+
+    async def _attempt(self, task: Task, number: int) -> Fetched | Outcome:
+        async with self._means.gate.admit() as ticket:
+            try:
+                received = await self._request(task, number, ticket)
+            except AttemptFailed as failure:
+                failure.evidence = replace(failure.evidence, attempts=number)
+                tell_gate(ticket, failure)
+                raise
+            except PermanentFailure as failure:
+                failure.evidence = replace(failure.evidence, attempts=number)
+                raise
+            except BulkAudioError:
+                # Before the slot comes free: nobody else may ask what ends the run.
+                self._means.gate.close()
+                raise
+        if isinstance(received, Outcome):
+            return received
+        return await _prove(received)
+
+    async def _request(self, task: Task, number: int, ticket: Ticket) -> "_Received | Outcome":
+        means = self._means
+        agent = means.session.connection.agent
+        request = recording_request(agent, task.recording, redacted=self._redacted)
+        async with means.session.get(request) as response:
+            answer = response.answer
+            evidence = evidence_of(answer, number)
+            means.emit(
+                Answered(
+                    host=means.gate.host,
+                    http_status=answer.http_status,
+                    first_byte_s=response.first_byte_s,
+                )
+            )
+            ruling = means.verdicts.rule(answer)
+            if ruling.action is not Action.SAVE:
+                if ruling.action in SHOWS_HEALTH:
+                    ticket.succeeded(response.first_byte_s)
+                outcome = means.verdicts.judge(task, answer, ruling, evidence)
+                if outcome.reason == Reason.THROTTLED:
+                    ticket.throttled(None)
+                return outcome
+            staging = await means.store.stage(task.recording)
+            try:
+                received_bytes = await self._receive(response, staging, evidence)
+            except BaseException:
+                await staging.discard()
+                raise
+            ticket.succeeded(response.first_byte_s, received_bytes)
+            return _Received(staging=staging, framed=response.framed, evidence=evidence)
+
+    async def _receive(self, response: Response, staging: Staging, evidence: Evidence) -> int:
+        """Stream the body; a body that does not begin as a WAV is not worth its bytes."""
+        head = b""
+        total = 0
+        async for chunk in response.chunks():
+            if len(head) < WAV_HEAD_BYTES:
+                head += chunk[:WAV_HEAD_BYTES]
+                if not looks_like_wav(head[:WAV_HEAD_BYTES]):
+                    raise AttemptFailed(Reason.NOT_AUDIO, evidence=evidence)
+            total += len(chunk)
+            self._means.emit(Received(bytes=len(chunk)))
+            await staging.write(chunk)
+        return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Received:
+    """A body that arrived, before its proof."""
+
+    staging: Staging
+    framed: bool
+    evidence: Evidence
+
+
+async def _prove(received: _Received) -> Fetched:
+    """Seal outside the gate: the host has done its part."""
+    try:
+        sealed = await received.staging.seal(framed=received.framed)
+    except BaseException:
+        await received.staging.discard()
+        raise
+    if isinstance(sealed, Flaw):
+        raise AttemptFailed(str(sealed), evidence=received.evidence)
+    return Fetched(staged=sealed, evidence=received.evidence)
+
+
+def retrying_event(what: str, retry: Retry) -> Retrying:
+    """Say in an event what is about to be retried."""
+    return Retrying(
+        what=what,
+        reason=retry.failure.reason,
+        attempt=retry.attempt,
+        wait_s=retry.wait_s,
+        http_status=retry.failure.evidence.http_status,
+        correlation_id=retry.failure.evidence.correlation_id,
+    )
+
+
+def evidence_of(answer: Answer, number: int = 1) -> Evidence:
+    """Keep of an answer what support asks for."""
+    return Evidence(
+        http_status=answer.http_status,
+        error_code=answer.error_code,
+        correlation_id=answer.correlation_id,
+        attempts=number,
+    )
+
+
+def tell_gate(ticket: Ticket, failure: AttemptFailed) -> None:
+    """Report a failed attempt to the gate; while the host is down it is not the request's fault."""
+    if failure.reason == Reason.THROTTLED:
+        wait_s = failure.retry_after_s
+        ticket.throttled(wait_s if wait_s is None or wait_s <= MAX_WAIT_S else None)
+    elif failure.reason not in NOT_THE_HOSTS:
+        ticket.failed(failure.reason)
+        failure.is_throttle = failure.is_throttle or ticket.is_probe

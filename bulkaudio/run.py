@@ -1,0 +1,228 @@
+"""
+All recordings: source → planner → bounded queue → workers → committer → ledger.
+
+Every task has an owner and every queue a bound. A recording's failure is a value; what leaves a
+worker as an exception ends the run, after what is durable was committed. The number of workers is
+fixed and larger than the gate's slots, because a worker that waits for its next attempt holds
+nothing else.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from bulkaudio.budget import Budget
+from bulkaudio.committer import Committer
+from bulkaudio.errors import BulkAudioError, StorageError
+from bulkaudio.events import Emit, Planned, SourceEnded, Stopping
+from bulkaudio.fetch import Fetched, Fetcher
+from bulkaudio.gate import Draining, Gate
+from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.model import Batch, Plan, Task
+from bulkaudio.quantities import format_bytes
+from bulkaudio.settings import RunOptions
+from bulkaudio.sidecars import Sidecars, SidecarTask
+from bulkaudio.sources.base import Source
+from bulkaudio.stopper import Stopper
+from bulkaudio.stores.base import Store
+
+WORKERS_PER_SLOT = 2
+BACKLOG_PAGE = 500
+DISK_LOOK_S = 2.0
+BUDGET_EXIT_CODE = 8
+
+Job = Task | SidecarTask | None
+"""What a worker takes from the queue; None sends it home."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """
+    What a run is made of.
+
+    Attributes:
+        gate: Of the recordings' host.
+        sidecars: None when no metadata is wanted, or the listing brings it.
+        takes_backlog: What earlier runs left open comes first.
+    """
+
+    source: Source
+    ledger: Ledger
+    store: Store
+    gate: Gate
+    fetcher: Fetcher
+    committer: Committer
+    sidecars: Sidecars | None
+    takes_backlog: bool
+    min_free_bytes: int
+    slots: int
+
+
+class Run:
+    """
+    One pass over a source.
+
+    Args:
+        stopper: Ends it early; shared with whoever may ask for that.
+    """
+
+    def __init__(self, parts: Parts, options: RunOptions, *, emit: Emit, stopper: Stopper) -> None:
+        self._parts = parts
+        self._options = options
+        self._emit = emit
+        self._stopper = stopper
+        self._budget = Budget(limits=options.budgets)
+        workers = parts.slots * WORKERS_PER_SLOT
+        self._workers = workers
+        self._queue: asyncio.Queue[Job] = asyncio.Queue(maxsize=2 * workers)
+        self._clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+
+    async def execute(self) -> None:
+        """
+        Go through the source to its end, or until stopped.
+
+        Raises:
+            BulkAudioError: What ended the run early; everything durable is committed.
+        """
+        await self._look_at_disk()
+        try:
+            async with asyncio.TaskGroup() as group:
+                committing = group.create_task(self._parts.committer.run(), name="committer")
+                try:
+                    await self._flow()
+                finally:
+                    await self._parts.committer.drain()
+                    await committing
+        except BaseExceptionGroup as several:
+            raise _first_cause(several) from several
+
+    async def _flow(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            feeder = group.create_task(self._feed(), name="feeder")
+            workers = [
+                group.create_task(self._work(), name=f"worker {n}") for n in range(self._workers)
+            ]
+            watchers = [
+                group.create_task(self._watch_stop(feeder, workers), name="stop watcher"),
+                group.create_task(self._watch_disk(), name="disk watcher"),
+                group.create_task(self._watch_time(), name="time watcher"),
+            ]
+            await asyncio.wait([feeder, *workers])
+            for watcher in watchers:
+                watcher.cancel()
+
+    async def _feed(self) -> None:
+        """Plan batch by batch; the queue's bound holds the source back."""
+        async for plan in self._plans():
+            for task in plan.todo:
+                await self._queue.put(task)
+        self._emit(SourceEnded())
+        for _ in range(self._workers):
+            await self._queue.put(None)
+
+    async def _plans(self) -> AsyncIterator[Plan]:
+        parts, directions = self._parts, self._options.selection.directions
+        position = 0
+        while parts.takes_backlog:
+            plan, position = await parts.ledger.backlog(
+                directions, self._clock(), after=position, limit=BACKLOG_PAGE
+            )
+            if not plan.todo and not plan.deferred:
+                break
+            self._emit(Planned(plan=plan, from_backlog=True))
+            yield plan
+        async for batch in parts.source.batches():
+            plan = await parts.ledger.plan(batch, directions, self._clock())
+            self._emit(Planned(plan=plan, rejected=batch.rejected, skipped=batch.skipped))
+            yield plan
+            await self._plan_sidecars(batch)
+
+    async def _plan_sidecars(self, batch: Batch) -> None:
+        if self._parts.sidecars is None:
+            return
+        for task in await self._parts.sidecars.plan(batch.conversations):
+            await self._queue.put(task)
+
+    async def _work(self) -> None:
+        while (job := await self._queue.get()) is not None:
+            if self._stopper.is_stopping:
+                continue
+            # What is not fetched while the run drains stays open in the ledger.
+            with suppress(Draining):
+                if isinstance(job, Task):
+                    await self._do(job)
+                elif self._parts.sidecars is not None:
+                    await self._parts.sidecars.fetch(job)
+
+    async def _do(self, task: Task) -> None:
+        limit = await self._budget.reserve()
+        if limit is not None:
+            self._stopper.stop(limit, BUDGET_EXIT_CODE)
+            return
+        saved_bytes: int | None = None
+        try:
+            result = await self._parts.fetcher.fetch(task)
+            if isinstance(result, Fetched):
+                saved_bytes = result.staged.bytes
+                await self._parts.committer.submit(result.staged, result.evidence)
+            else:
+                await self._parts.committer.settle(result)
+        finally:
+            self._budget.finish(saved_bytes)
+
+    async def _watch_stop(
+        self, feeder: asyncio.Task[None], workers: Sequence[asyncio.Task[None]]
+    ) -> None:
+        await self._stopper.wait()
+        self._emit(Stopping(reason=self._stopper.reason or ""))
+        self._parts.gate.close()
+        feeder.cancel()
+        self._send_home()
+        await self._stopper.wait_now(self._options.budgets.grace_s)
+        for worker in workers:
+            worker.cancel()
+
+    def _send_home(self) -> None:
+        """Empty the queue, so that its bound holds one None for each worker."""
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        for _ in range(self._workers):
+            self._queue.put_nowait(None)
+
+    async def _watch_time(self) -> None:
+        limit_s = self._options.budgets.max_duration_s
+        if limit_s is not None:
+            await asyncio.sleep(limit_s)
+            self._stopper.stop(f"--max-duration {limit_s:g}s", BUDGET_EXIT_CODE)
+
+    async def _watch_disk(self) -> None:
+        while True:
+            await asyncio.sleep(DISK_LOOK_S)
+            await self._look_at_disk()
+
+    async def _look_at_disk(self) -> None:
+        free, least = await self._parts.store.free_bytes(), self._parts.min_free_bytes
+        if free < least:
+            raise StorageError(
+                f"only {format_bytes(free)} are free where the archive is kept, "
+                f"and {format_bytes(least)} are to stay free (--min-free)",
+                fix="free some space and run again: it goes on where this run stopped",
+            )
+
+
+def _first_cause(several: BaseExceptionGroup) -> BaseException:
+    """Pick what ended the run; what else failed in the same instant stays chained."""
+    causes = list(_leaves(several))
+    for cause in causes:
+        if isinstance(cause, BulkAudioError):
+            return cause
+    return causes[0]
+
+
+def _leaves(several: BaseExceptionGroup) -> "list[BaseException]":
+    found: list[BaseException] = []
+    for each in several.exceptions:
+        found.extend(_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
+    return found

@@ -1,0 +1,130 @@
+"""
+Metadata beside the recordings: one JSON file for each conversation that was wanted.
+
+From a listing they are written while the page parses, because a page of 200 MB is never held; for
+identifiers from elsewhere each conversation is asked for by itself, once.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from bulkaudio.events import Answered, Emit, SidecarSettled
+from bulkaudio.fetch import Means, evidence_of, retrying_event, tell_gate
+from bulkaudio.model import Conversation, Direction, Metadata, Recording, Task
+from bulkaudio.policy import Action, Reason
+from bulkaudio.polyai.client import PermanentFailure, Response
+from bulkaudio.polyai.conversations import conversation_request
+from bulkaudio.retry import AttemptFailed, Limits, Retry, retrying
+from bulkaudio.stores.base import Store
+
+TRANSCRIPT_KEYS = frozenset({"turns", "transcript"})
+MAX_DETAILS_BYTES = 64 * 1024 * 1024
+
+NOT_JSON = "not_json"
+
+WriteDetails = Callable[[Conversation, Mapping[str, Any]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarTask:
+    """A conversation whose metadata is to be asked for."""
+
+    conversation_id: str
+
+
+def sidecar_text(details: Mapping[str, Any], metadata: Metadata) -> bytes:
+    """Render a conversation's metadata: ``basic`` leaves the transcript out."""
+    kept = (
+        details
+        if metadata is Metadata.FULL
+        else {key: value for key, value in details.items() if key not in TRANSCRIPT_KEYS}
+    )
+    text = json.dumps(kept, ensure_ascii=False, indent=2, sort_keys=True)
+    # A lone surrogate is legal in JSON and not in UTF-8.
+    return text.encode("utf-8", "backslashreplace") + b"\n"
+
+
+def details_writer(store: Store, metadata: Metadata, emit: Emit) -> WriteDetails:
+    """Make what a listing calls with each record; replaces an older file, which knew less."""
+
+    async def write(conversation: Conversation, details: Mapping[str, Any]) -> None:
+        await store.write_sidecar(conversation.id, sidecar_text(details, metadata))
+        emit(SidecarSettled(conversation_id=conversation.id))
+
+    return write
+
+
+class Sidecars:
+    """Asks for and writes the metadata files of one run."""
+
+    def __init__(self, means: Means, metadata: Metadata, *, limits: Limits) -> None:
+        self._means = means
+        self._metadata = metadata
+        self._limits = limits
+
+    async def plan(self, conversations: Sequence[Conversation]) -> Sequence[SidecarTask]:
+        """Name those of a batch that have no metadata file yet, each once."""
+        ids = list(dict.fromkeys(c.id for c in conversations if not c.in_progress))
+        present = await self._means.store.has_sidecar(ids)
+        return [SidecarTask(conversation_id=i) for i in ids if i not in present]
+
+    async def fetch(self, task: SidecarTask) -> None:
+        """Ask for one conversation and write its file, or say why not in an event."""
+        recording = Recording(conversation_id=task.conversation_id, direction=Direction.COMBINED)
+        as_task = Task(recording=recording, first_seen_at=datetime.now(UTC))
+
+        async def attempt(_: int) -> str | None:
+            return await self._attempt(as_task)
+
+        def report(retry: Retry) -> None:
+            self._means.emit(retrying_event(f"{task.conversation_id} metadata", retry))
+
+        try:
+            reason = await retrying(attempt, self._limits, on_retry=report, sleep=self._means.sleep)
+        except (AttemptFailed, PermanentFailure) as failure:
+            reason = failure.reason
+        self._means.emit(SidecarSettled(conversation_id=task.conversation_id, reason=reason))
+
+    async def _attempt(self, task: Task) -> str | None:
+        means, conversation_id = self._means, task.recording.conversation_id
+        request = conversation_request(means.session.connection.agent, conversation_id)
+        async with means.gate.admit() as ticket:
+            try:
+                async with means.session.get(request) as response:
+                    answer = response.answer
+                    means.emit(
+                        Answered(
+                            host=means.gate.host,
+                            http_status=answer.http_status,
+                            first_byte_s=response.first_byte_s,
+                        )
+                    )
+                    ruling = means.verdicts.rule(answer)
+                    if ruling.action is not Action.SAVE:
+                        outcome = means.verdicts.judge(task, answer, ruling, evidence_of(answer))
+                        return outcome.reason
+                    details = await _read_details(response)
+                    ticket.succeeded(response.first_byte_s)
+            except AttemptFailed as failure:
+                tell_gate(ticket, failure)
+                raise
+        await means.store.write_sidecar(conversation_id, sidecar_text(details, self._metadata))
+        return None
+
+
+async def _read_details(response: Response) -> Mapping[str, Any]:
+    body = bytearray()
+    async for chunk in response.chunks():
+        body += chunk
+        if len(body) > MAX_DETAILS_BYTES:
+            raise PermanentFailure(Reason.TOO_LARGE)
+    try:
+        details = json.loads(body)
+    except (ValueError, RecursionError):
+        raise AttemptFailed(NOT_JSON) from None
+    if not isinstance(details, dict):
+        raise AttemptFailed(NOT_JSON)
+    return details
