@@ -22,6 +22,38 @@ UNSETTLED = "status IN ('open', 'failed', 'deferred')"
 
 
 def _first(connection: sqlite3.Connection) -> None:
+    _make_recordings(connection)
+    connection.execute(
+        """
+        CREATE TABLE runs (
+            number INTEGER PRIMARY KEY,
+            run_id TEXT NOT NULL UNIQUE,
+            started_at TEXT NOT NULL,
+            finished_at TEXT,
+            scope TEXT NOT NULL,
+            summary TEXT
+        )
+        """
+    )
+    connection.execute(
+        """
+        CREATE TABLE listings (
+            id INTEGER PRIMARY KEY,
+            scope TEXT NOT NULL,
+            since TEXT,
+            until TEXT NOT NULL,
+            cursor TEXT,
+            "offset" INTEGER,
+            state TEXT NOT NULL CHECK (state IN ('open', 'finished', 'superseded')),
+            started_at TEXT NOT NULL,
+            finished_at TEXT
+        )
+        """
+    )
+    connection.execute("CREATE TABLE archive (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+
+
+def _make_recordings(connection: sqlite3.Connection) -> None:
     connection.execute(
         """
         CREATE TABLE recordings (
@@ -56,34 +88,6 @@ def _first(connection: sqlite3.Connection) -> None:
     )
     # Partial: an archive of millions of saved recordings keeps this index small.
     connection.execute(f"CREATE INDEX unsettled ON recordings (id) WHERE {UNSETTLED}")
-    connection.execute(
-        """
-        CREATE TABLE runs (
-            number INTEGER PRIMARY KEY,
-            run_id TEXT NOT NULL UNIQUE,
-            started_at TEXT NOT NULL,
-            finished_at TEXT,
-            scope TEXT NOT NULL,
-            summary TEXT
-        )
-        """
-    )
-    connection.execute(
-        """
-        CREATE TABLE listings (
-            id INTEGER PRIMARY KEY,
-            scope TEXT NOT NULL,
-            since TEXT,
-            until TEXT NOT NULL,
-            cursor TEXT,
-            "offset" INTEGER,
-            state TEXT NOT NULL CHECK (state IN ('open', 'finished', 'superseded')),
-            started_at TEXT NOT NULL,
-            finished_at TEXT
-        )
-        """
-    )
-    connection.execute("CREATE TABLE archive (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)

@@ -7,6 +7,7 @@ from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
+from bulkaudio.errors import StorageError
 from bulkaudio.model import Audio, Recording
 from bulkaudio.wav import Flaw
 
@@ -46,6 +47,19 @@ class Published:
     staged: Staged
     path: Path
     result: Publication
+
+
+class PublishError(StorageError):
+    """
+    Not all of a batch could be published.
+
+    Attributes:
+        published: Those that were, names and folders synced: they may go into the ledger.
+    """
+
+    def __init__(self, cause: StorageError, published: Sequence[Published]) -> None:
+        super().__init__(cause.message, fix=cause.fix)
+        self.published = tuple(published)
 
 
 class Staging(Protocol):
@@ -93,6 +107,9 @@ class Store(Protocol):
 
         The temporary names stay until `forget`: they say, after a crash, which final files are
         proven and not yet in the ledger.
+
+        Raises:
+            PublishError: With those of the batch that are published all the same.
         """
         ...
 

@@ -1,0 +1,120 @@
+"""
+Looking at what is kept: one file, or all names, in constant memory. Everything here blocks.
+
+Reading never follows a link and never waits: what stands under a name may be anything by now.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+
+from bulkaudio.model import Audio
+from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, Folders, open_for_reading
+from bulkaudio.stores.publishing import READ_BYTES
+from bulkaudio.wav import Flaw, prove
+
+
+class Sight(StrEnum):
+    """What stands under a name."""
+
+    FILE = "file"
+    MISSING = "missing"
+    NOT_A_FILE = "not_a_file"
+    """A link, a folder, a FIFO; or the way to it leads through a link or a file."""
+    UNREADABLE = "unreadable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspection:
+    """
+    What a look at one name found.
+
+    Attributes:
+        identity: Device and inode, to tell links to one file; None unless it is a file.
+        proof: Whether the bytes are a whole WAV.
+        detail: The system's words, when it could not be read.
+    """
+
+    sight: Sight
+    identity: tuple[int, int] | None = None
+    bytes: int = 0
+    sha256: str = ""
+    proof: Audio | Flaw = Flaw.NOT_AUDIO
+    detail: str | None = None
+
+
+def inspect(
+    folders: Folders, path: PurePosixPath, is_stopped: Callable[[], bool] = lambda: False
+) -> Inspection:
+    """Read one file whole; raises `InterruptedError` when `is_stopped` says so in between."""
+    try:
+        with folders.opened(path.parent.parts) as folder_fd:
+            fd = open_for_reading(path.name, folder_fd)
+    except FileNotFoundError:
+        return Inspection(sight=Sight.MISSING)
+    except (NotADirectoryError, ValueError):
+        return Inspection(sight=Sight.NOT_A_FILE)
+    except OSError as error:
+        return Inspection(sight=Sight.UNREADABLE, detail=error.strerror)
+    if fd is None:
+        return Inspection(sight=Sight.NOT_A_FILE)
+    try:
+        return _read(fd, is_stopped)
+    except InterruptedError:
+        raise
+    except OSError as error:
+        return Inspection(sight=Sight.UNREADABLE, detail=error.strerror)
+    finally:
+        os.close(fd)
+
+
+def _read(fd: int, is_stopped: Callable[[], bool]) -> Inspection:
+    digest = hashlib.sha256()
+    size = 0
+    while piece := os.pread(fd, READ_BYTES, size):
+        digest.update(piece)
+        size += len(piece)
+        if is_stopped():
+            raise InterruptedError
+    status = os.fstat(fd)
+    return Inspection(
+        sight=Sight.FILE,
+        identity=(status.st_dev, status.st_ino),
+        bytes=size,
+        sha256=digest.hexdigest(),
+        # Whether the transfer was framed was judged when it was; a hash vouches for it since.
+        proof=prove(lambda at, count: os.pread(fd, count, at), size, framed=True),
+    )
+
+
+def names(folders: Folders) -> Iterator[str]:
+    """
+    Yield every name in the archive that is no folder, relative and in no order.
+
+    Leaves out what is ours beside recordings: ``.bulkaudio`` and ``metadata``.
+    """
+    waiting: list[tuple[str, ...]] = [()]
+    while waiting:
+        parts = waiting.pop()
+        try:
+            fd = folders.open(parts)
+        except FileNotFoundError:
+            continue
+        try:
+            yield from _names_in(fd, parts, waiting)
+        finally:
+            os.close(fd)
+
+
+def _names_in(fd: int, parts: tuple[str, ...], waiting: list[tuple[str, ...]]) -> Iterator[str]:
+    with os.scandir(fd) as entries:
+        for entry in entries:
+            if not parts and entry.name in {STATE_FOLDER, SIDECAR_FOLDER}:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((*parts, entry.name))
+            else:
+                yield "/".join((*parts, entry.name))

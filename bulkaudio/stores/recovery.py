@@ -1,0 +1,171 @@
+"""
+What an earlier run left in the temporary folder, and what of it is to be kept.
+
+A temporary file with a second link, or a note, was whole, synced and published when that run was
+killed; only the ledger does not know it yet. Everything else was still on its way.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from bulkaudio.errors import UsageError
+from bulkaudio.model import Audio, Outcome, Recording, Status
+from bulkaudio.naming import Layout, file_stem
+from bulkaudio.stores.disk import (
+    STATE_FOLDER,
+    Folders,
+    open_for_reading,
+    unlink_if_there,
+)
+from bulkaudio.stores.inspection import Inspection, Sight, inspect
+from bulkaudio.stores.staging import MOVED, Workbench, recording_of
+
+DAMAGED_FOLDER = "damaged"
+_SHA256 = re.compile(rb"[0-9a-f]{64}")
+
+
+class Catalogue(Protocol):
+    """What recovery needs of the ledger."""
+
+    async def unsaved(self, recordings: Sequence[Recording]) -> Sequence[Recording]:
+        """Return those that are known and not saved, with their start."""
+        ...
+
+    async def settle(self, outcomes: Sequence[Outcome], run_id: str | None, now: datetime) -> None:
+        """Keep how recordings ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """
+    What a temporary name says was published.
+
+    Attributes:
+        identity: Of the file that the final name must lead to; None with a note.
+        sha256: Of the file that was renamed; None with a second link.
+    """
+
+    identity: tuple[int, int] | None = None
+    sha256: str | None = None
+
+    def fits(self, found: Inspection) -> bool:
+        """Whether the file under the final name is the one that was published."""
+        if found.sight is not Sight.FILE:
+            return False
+        return found.identity == self.identity or found.sha256 == self.sha256
+
+
+def find_traces(bench: Workbench) -> Mapping[tuple[str, str], tuple[Recording, Trace]]:
+    """Read the temporary folder; what is no trace of a published file is removed at once."""
+    traces: dict[tuple[str, str], tuple[Recording, Trace]] = {}
+    for name in os.listdir(bench.folder_fd):  # noqa: PTH208  # by descriptor
+        recording = recording_of(name)
+        trace = None if recording is None else _trace(name, bench.folder_fd)
+        if recording is None or trace is None:
+            _remove(name, bench.folder_fd)
+        else:
+            traces[recording.conversation_id, recording.direction] = (recording, trace)
+    return traces
+
+
+def _trace(name: str, folder_fd: int) -> Trace | None:
+    fd = open_for_reading(name, folder_fd)
+    if fd is None:
+        return None
+    try:
+        status = os.fstat(fd)
+        if name.endswith(MOVED):
+            text = os.pread(fd, 100, 0)
+            return Trace(sha256=text.decode()) if _SHA256.fullmatch(text) else None
+        if status.st_nlink > 1:
+            return Trace(identity=(status.st_dev, status.st_ino))
+        return None
+    finally:
+        os.close(fd)
+
+
+def recovered(
+    folders: Folders, layout: Layout, known: Sequence[tuple[Recording, Trace]]
+) -> Sequence[Outcome]:
+    """Prove and hash anew what was published, and make the outcomes that are missing."""
+    outcomes = []
+    for recording, trace in known:
+        try:
+            path = layout.path(recording)
+        except UsageError:
+            continue
+        found = inspect(folders, path)
+        if not trace.fits(found):
+            continue
+        if not isinstance(found.proof, Audio):
+            # It was proven before it was published: what spoilt it since, the disk did.
+            set_aside(folders, path, recording)
+            continue
+        with folders.opened(path.parent.parts, create=True) as folder_fd:
+            os.fsync(folder_fd)
+        outcomes.append(
+            Outcome(
+                recording=recording,
+                status=Status.SAVED,
+                path=Path(path),
+                bytes=found.bytes,
+                sha256=found.sha256,
+                audio=found.proof,
+            )
+        )
+    return outcomes
+
+
+def clear(bench: Workbench) -> None:
+    """Remove everything from the temporary folder."""
+    for name in os.listdir(bench.folder_fd):  # noqa: PTH208  # by descriptor
+        _remove(name, bench.folder_fd)
+
+
+def _remove(name: str, folder_fd: int) -> None:
+    status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    if stat.S_ISDIR(status.st_mode):
+        # Not ours, and not in the way: names there are never opened, only created.
+        return
+    unlink_if_there(name, folder_fd)
+
+
+def set_aside(folders: Folders, path: PurePosixPath, recording: Recording) -> PurePosixPath:
+    """
+    Move whatever stands under a final name to ``.bulkaudio/damaged``; replaces nothing.
+
+    Returns:
+        Where it is now, relative to the archive.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+    stem = f"{file_stem(recording.conversation_id)}.{recording.direction}.{stamp}"
+    aside = (STATE_FOLDER, DAMAGED_FOLDER)
+    with (
+        folders.opened(path.parent.parts) as from_fd,
+        folders.opened(aside, create=True) as to_fd,
+    ):
+        name = _free_name(stem, to_fd)
+        os.rename(path.name, name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+        os.fsync(to_fd)
+        os.fsync(from_fd)
+    return PurePosixPath(*aside, name)
+
+
+def _free_name(stem: str, folder_fd: int) -> str:
+    """Only the holder of the archive's lock makes names here, so that a look is enough."""
+    number = 0
+    while True:
+        name = f"{stem}.{number}.wav" if number else f"{stem}.wav"
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+            number += 1
+            continue
+        return name
