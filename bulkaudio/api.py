@@ -19,7 +19,7 @@ from bulkaudio.choices import (
     min_free_bytes,
     run_options,
 )
-from bulkaudio.conduct import RunResult, Work, conduct
+from bulkaudio.conduct import RunResult, Watch, Work, conduct
 from bulkaudio.errors import UsageError
 from bulkaudio.gate import Gate, GateOptions
 from bulkaudio.job import check_dates, run_download
@@ -76,11 +76,11 @@ def download(
     request = download_request(out, csv, since, choices)
 
     async def main() -> Summary:
-        tally = Tally()
-        result = await run_download(request, tally=tally, observers=[], stopper=Stopper())
+        watch = Watch(tally=Tally(), observers=(), stopper=Stopper())
+        result = await run_download(request, watch)
         if result.error is not None:
             raise result.error
-        return Summary.of(result, tally)
+        return Summary.of(result, watch.tally)
 
     try:
         asyncio.get_running_loop()
@@ -166,8 +166,7 @@ class Outcomes:
         self._source = source
         self._choices = choices
         self._queue: asyncio.Queue[Outcome | None] = asyncio.Queue(maxsize=WAITING_OUTCOMES)
-        self._stopper = Stopper()
-        self._tally = Tally()
+        self._watch = Watch(tally=Tally(), observers=(), stopper=Stopper())
         self._task: asyncio.Task[RunResult] | None = None
         self._is_closed = False
 
@@ -176,7 +175,7 @@ class Outcomes:
         """How the run ended; raises `UsageError` before its end."""
         if self._task is None or not self._task.done():
             raise UsageError("the run has not ended yet", fix="read the outcomes to their end")
-        return Summary.of(self._task.result(), self._tally)
+        return Summary.of(self._task.result(), self._watch.tally)
 
     def __aiter__(self) -> Self:
         return self
@@ -200,7 +199,7 @@ class Outcomes:
         self._is_closed = True
         if self._task is None:
             return
-        self._stopper.stop("the outcomes are no longer read", 0, now=True)
+        self._watch.stopper.stop("the outcomes are no longer read", 0, now=True)
         while not self._queue.empty():
             self._queue.get_nowait()
         await asyncio.wait([self._task])
@@ -229,7 +228,7 @@ class Outcomes:
             await self._source.open()
             try:
                 work = await self._work()
-                return await conduct(work, tally=self._tally, observers=[], stopper=self._stopper)
+                return await conduct(work, self._watch)
             finally:
                 await self._source.aclose()
         finally:
@@ -269,7 +268,7 @@ class Outcomes:
                 "directions": [direction.value for direction in options.selection.directions],
                 "redaction_requested": bool(options.selection.redacted),
             },
-            takes_backlog=False,
+            backlog=None,
             asks_for_details=True,
             min_free_bytes=min_free_bytes(self._choices),
             on_outcome=self._hand_over,

@@ -15,7 +15,7 @@ from typing import Any
 
 from bulkaudio.archive import OpenArchive
 from bulkaudio.committer import Committer
-from bulkaudio.errors import BulkAudioError, UsageError
+from bulkaudio.errors import BulkAudioError
 from bulkaudio.events import Emit, Event, Started
 from bulkaudio.fetch import Fetcher, Means
 from bulkaudio.gate import Gate
@@ -25,7 +25,7 @@ from bulkaudio.observe.summary import Summary
 from bulkaudio.observe.tally import Tally
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.retry import Limits
-from bulkaudio.run import BUDGET_EXIT_CODE, Parts, Run
+from bulkaudio.run import BUDGET_EXIT_CODE, Backlog, Parts, Run
 from bulkaudio.settings import MAX_SLOTS, Pace, RunOptions
 from bulkaudio.sidecars import Sidecars
 from bulkaudio.sources.base import Source
@@ -58,13 +58,27 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Watch:
+    """Who follows a run and who may stop it."""
+
+    tally: Tally
+    observers: Sequence[Emit]
+    stopper: Stopper
+
+    @property
+    def emit(self) -> Emit:
+        """Tell all of them."""
+        return fan_out([self.tally, *self.observers])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """
     What a run works on.
 
     Attributes:
         gate: Of the recordings' host.
-        takes_backlog: What earlier runs left open comes first.
+        backlog: What earlier runs left open, when it is to come first.
         asks_for_details: Metadata comes from the conversation endpoint, one request each.
         on_outcome: Awaited for each settled recording, in order; a slow one slows the run.
     """
@@ -75,7 +89,7 @@ class Work:
     source: Source
     options: RunOptions
     scope: dict[str, Any]
-    takes_backlog: bool
+    backlog: Backlog | None
     asks_for_details: bool
     min_free_bytes: int
     on_outcome: Callable[[Outcome], Awaitable[None]] | None = None
@@ -122,9 +136,7 @@ def make_means(work: Work, emit: Emit, stopper: Stopper) -> Means:
     )
 
 
-async def conduct(
-    work: Work, *, tally: Tally, observers: Sequence[Emit], stopper: Stopper
-) -> RunResult:
+async def conduct(work: Work, watch: Watch) -> RunResult:
     """
     Run to the end, the stop or the error; what is durable by then is in the ledger.
 
@@ -132,8 +144,8 @@ async def conduct(
     """
     started_at = datetime.now(UTC)
     run_id = new_run_id(started_at)
-    status_file = StatusFile(tally=tally)
-    emit = fan_out([tally, status_file, *observers])
+    status_file = StatusFile(tally=watch.tally)
+    emit = fan_out([watch.emit, status_file])
     ledger = work.archive.ledger
     error: BulkAudioError | None = None
     root = work.archive.root
@@ -141,12 +153,12 @@ async def conduct(
         await ledger.start_run(run_id, started_at, json.dumps(work.scope))
         emit(Started(run_id=run_id, started_at=started_at, archive=root, scope=work.scope))
         with status_file.writing():
-            await _assemble(work, run_id, emit, stopper).execute()
+            await _assemble(work, run_id, emit, watch.stopper).execute()
         if work.options.pace.concurrency is None:
             await ledger.pin({SLOTS_PIN: str(work.gate.learned_slots)})
     except BulkAudioError as end:
         error = end
-    status, exit_code = _ending(error, stopper, tally)
+    status, exit_code = _ending(error, watch.stopper, watch.tally)
     result = RunResult(
         status=status,
         exit_code=exit_code,
@@ -158,7 +170,7 @@ async def conduct(
         archive=root,
     )
     try:
-        text = Summary.of(result, tally).to_json()
+        text = Summary.of(result, watch.tally).to_json()
         await ledger.finish_run(run_id, result.finished_at, text)
     except BulkAudioError as end:
         failure = error or end
@@ -187,7 +199,7 @@ def _assemble(work: Work, run_id: str, emit: Emit, stopper: Stopper) -> Run:
         sidecars=Sidecars(means, options.selection.metadata, limits=limits)
         if wants_details
         else None,
-        takes_backlog=work.takes_backlog,
+        backlog=work.backlog,
         min_free_bytes=work.min_free_bytes,
         slots=slots_of(options.pace),
     )
@@ -205,14 +217,3 @@ def _ending(error: BulkAudioError | None, stopper: Stopper, tally: Tally) -> tup
     if counts.failed or counts.rejected or tally.details().sidecars.failed:
         return "partial", SHORTFALL_EXIT_CODE
     return "complete", 0
-
-
-def require(value: str | None, option: str) -> str:
-    """Return a value that neither the user nor the archive may leave open."""
-    if not value:
-        raise UsageError(
-            f"{option} is missing, and the archive does not remember one",
-            fix=f"add {option}; both account and agent stand in the address of Agent Studio, "
-            "https://studio.REGION.poly.ai/ACCOUNT/AGENT/",
-        )
-    return value

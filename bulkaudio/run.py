@@ -20,7 +20,7 @@ from bulkaudio.events import Emit, Planned, SourceEnded, Stopping
 from bulkaudio.fetch import Fetched, Fetcher
 from bulkaudio.gate import Draining, Gate
 from bulkaudio.ledger.ledger import Ledger
-from bulkaudio.model import Batch, Plan, Task
+from bulkaudio.model import Batch, Direction, Plan, Task
 from bulkaudio.quantities import format_bytes
 from bulkaudio.settings import RunOptions
 from bulkaudio.sidecars import Sidecars, SidecarTask
@@ -36,6 +36,9 @@ BUDGET_EXIT_CODE = 8
 Job = Task | SidecarTask | None
 """What a worker takes from the queue; None sends it home."""
 
+Backlog = Callable[[], AsyncIterator[Plan]]
+"""What is to be done before the source is read."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
@@ -45,7 +48,7 @@ class Parts:
     Attributes:
         gate: Of the recordings' host.
         sidecars: None when no metadata is wanted, or the listing brings it.
-        takes_backlog: What earlier runs left open comes first.
+        backlog: What earlier runs left open, when it is to come first.
     """
 
     source: Source
@@ -55,9 +58,25 @@ class Parts:
     fetcher: Fetcher
     committer: Committer
     sidecars: Sidecars | None
-    takes_backlog: bool
+    backlog: Backlog | None
     min_free_bytes: int
     slots: int
+
+
+def unsettled(ledger: Ledger, directions: Sequence[Direction]) -> Backlog:
+    """Take everything that earlier runs left open, failed, or deferred until now."""
+
+    async def plans() -> AsyncIterator[Plan]:
+        position = 0
+        while True:
+            plan, position = await ledger.backlog(
+                directions, datetime.now(UTC), after=position, limit=BACKLOG_PAGE
+            )
+            if not plan.todo:
+                return
+            yield plan
+
+    return plans
 
 
 class Run:
@@ -124,15 +143,10 @@ class Run:
 
     async def _plans(self) -> AsyncIterator[Plan]:
         parts, directions = self._parts, self._options.selection.directions
-        position = 0
-        while parts.takes_backlog:
-            plan, position = await parts.ledger.backlog(
-                directions, self._clock(), after=position, limit=BACKLOG_PAGE
-            )
-            if not plan.todo and not plan.deferred:
-                break
-            self._emit(Planned(plan=plan, from_backlog=True))
-            yield plan
+        if parts.backlog is not None:
+            async for plan in parts.backlog():
+                self._emit(Planned(plan=plan, from_backlog=True))
+                yield plan
         async for batch in parts.source.batches():
             plan = await parts.ledger.plan(batch, directions, self._clock())
             self._emit(Planned(plan=plan, rejected=batch.rejected, skipped=batch.skipped))

@@ -213,3 +213,8 @@ class DownloadRequest:
     conversations_url: str | None = None
     ca_bundle: Path | None = None
     proxy: str | None = field(default=None, repr=False)
+
+    @property
+    def has_csv(self) -> bool:
+        """Whether the conversations are named in a file or on standard input."""
+        return self.csv is not None or self.csv_is_stdin

@@ -29,7 +29,7 @@ STOREYS = [
     ],
     ["observe"],
     ["simulator"],
-    ["choices", "conduct", "job", "api"],
+    ["choices", "conduct", "remember", "assembly", "repair", "job", "api"],
     ["cli"],
     ["__init__", "__main__"],
 ]

@@ -62,6 +62,7 @@ def _run(options: DownloadOptions, tally: "Tally", now: datetime) -> "RunResult"
 
 async def _conduct(request: "DownloadRequest", tally: "Tally", *, is_quiet: bool) -> "RunResult":
     from bulkaudio.cli.signals import Signals
+    from bulkaudio.conduct import Watch
     from bulkaudio.job import run_download
     from bulkaudio.observe.logs import LogEvents
     from bulkaudio.stopper import Stopper
@@ -71,4 +72,5 @@ async def _conduct(request: "DownloadRequest", tally: "Tally", *, is_quiet: bool
         stopper=stopper, tally=tally, grace_s=request.budgets.grace_s, is_quiet=is_quiet
     )
     with signals.handled():
-        return await run_download(request, tally=tally, observers=[LogEvents()], stopper=stopper)
+        watch = Watch(tally=tally, observers=[LogEvents()], stopper=stopper)
+        return await run_download(request, watch)
