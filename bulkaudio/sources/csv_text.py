@@ -89,26 +89,63 @@ def _inflate(pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
 def _decode(pieces: Iterator[bytes], name: str) -> Iterator[str]:
     first = next(pieces, b"")
     bom, encoding = _encoding_of(first, name)
-    decoder = codecs.getincrementaldecoder(encoding)(errors="strict")
-    taken, lines, is_head = 0, 1, True
-    for piece in _chain(first, pieces):
-        taken += len(piece)
+    decoder = _Decoder(name=name, encoding=encoding, taken=len(bom))
+    head = decoder.decode(first[len(bom) :])
+    # A character that is cut may be one, or the sign of another encoding: what follows tells.
+    while decoder.is_amid_character:
+        piece = next(pieces, b"")
+        head += decoder.decode(piece, is_last=not piece)
+    yield head
+    for piece in pieces:
         try:
-            text = decoder.decode(piece[len(bom) :] if is_head else piece)
+            text = decoder.decode(piece)
+        except UsageError:
+            yield decoder.good
+            raise
+        yield text
+    decoder.decode(b"", is_last=True)
+
+
+class _Decoder:
+    """
+    Decodes strictly, and knows where in the file it is.
+
+    Attributes:
+        good: What stood before the byte that could not be decoded.
+    """
+
+    def __init__(self, *, name: str, encoding: str, taken: int) -> None:
+        self._name, self._encoding = name, encoding
+        self._decoder = codecs.getincrementaldecoder(encoding)(errors="strict")
+        self._taken, self._line = taken, 1
+        self.good = ""
+
+    @property
+    def is_amid_character(self) -> bool:
+        """Whether bytes are held back that are no character yet."""
+        return bool(self._decoder.getstate()[0])
+
+    def decode(self, piece: bytes, *, is_last: bool = False) -> str:
+        """Decode the next piece; raises `UsageError`."""
+        self._taken += len(piece)
+        try:
+            text = self._decoder.decode(piece, final=is_last)
         except UnicodeDecodeError as error:
-            good = error.object[: error.start].decode(encoding)
-            at = taken - len(error.object) + error.start + 1
-            if not is_head:
-                yield good
-            raise _undecodable(name, encoding, at, lines + good.count("\n")) from error
-        is_head = False
-        lines += text.count("\n") or text.count("\r")
-        if text:
-            yield text
-    try:
-        decoder.decode(b"", final=True)
-    except UnicodeDecodeError as error:
-        raise _undecodable(name, encoding, taken, lines) from error
+            self._decoder.reset()
+            self.good = error.object[: error.start].decode(self._encoding)
+            byte = self._taken - len(error.object) + error.start + 1
+            line = self._line + _breaks(self.good)
+            raise _unknown(
+                f"{self._name} is not {self._encoding.upper()}: "
+                f"byte {byte}, in line {line}, cannot be decoded.",
+                "WINDOWS-1252",
+            ) from error
+        self._line += _breaks(text)
+        return text
+
+
+def _breaks(text: str) -> int:
+    return text.count("\n") or text.count("\r")
 
 
 def _encoding_of(head: bytes, name: str) -> tuple[bytes, str]:
@@ -123,13 +160,6 @@ def _encoding_of(head: bytes, name: str) -> tuple[bytes, str]:
     if sample.count(0) * 3 > len(sample):
         raise _unknown(f"{name} seems to be UTF-16 without a byte order mark.", "UTF-16LE")
     return b"", "utf-8"
-
-
-def _undecodable(name: str, encoding: str, byte: int, line: int) -> UsageError:
-    return _unknown(
-        f"{name} is not {encoding.upper()}: byte {byte}, in line {line}, cannot be decoded.",
-        "WINDOWS-1252",
-    )
 
 
 def _unknown(message: str, guess: str) -> UsageError:
