@@ -214,6 +214,7 @@ async def test_totals_sum_by_direction_and_status(ledger: Ledger) -> None:
 
 async def test_what_was_asked_for_is_kept_with_each_recording(ledger: Ledger) -> None:
     """The archive's redaction choice goes into each row; without one nothing is claimed."""
+    await ledger.pin({"redacted": "unasked"})
     await ledger.settle([saved("a")], "run-1", NOW)
     await ledger.pin({"redacted": "false"})
     await ledger.settle([saved("b")], "run-1", NOW)

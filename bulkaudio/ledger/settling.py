@@ -17,7 +17,8 @@ INSERT INTO recordings (
     :conversation_id, :direction, :status, :path, :bytes, :sha256, :audio_seconds, :codec,
     :sample_rate, :channels, :started_at, :now, :saved_at, :attempts, :next_try_at, :http_status,
     :error_code, :reason, :correlation_id, :run_id,
-    (SELECT value = 'true' FROM archive WHERE name = 'redacted')
+    (SELECT CASE value WHEN 'true' THEN 1 WHEN 'false' THEN 0 END FROM archive
+     WHERE name = 'redacted')
 )
 ON CONFLICT (conversation_id, direction) DO UPDATE SET
     status = excluded.status, path = excluded.path, bytes = excluded.bytes,

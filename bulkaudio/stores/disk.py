@@ -168,7 +168,7 @@ class Folders:
 
     def _enter(self, parent_fd: int, path: tuple[str, ...], name: str, *, create: bool) -> int:
         if name in {"", ".", ".."} or "/" in name:
-            raise ValueError(f"{'/'.join(path)} leads out of the archive")
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), "/".join(path))
         flags = _FOLDER_FLAGS | os.O_NOFOLLOW
         if not create:
             return os.open(name, flags, dir_fd=parent_fd)

@@ -4,6 +4,7 @@ Looking at what is kept: one file, or all names, in constant memory. Everything 
 Reading never follows a link and never waits: what stands under a name may be anything by now.
 """
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -15,6 +16,13 @@ from bulkaudio.model import Audio
 from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, Folders, open_for_reading
 from bulkaudio.stores.publishing import READ_BYTES
 from bulkaudio.wav import Flaw, prove
+
+ROTTEN = {errno.EIO, errno.EBADMSG, errno.ENODATA, getattr(errno, "EUCLEAN", errno.EIO)}
+"""What a disk answers for bytes it has lost. Anything else is about us, not about the file."""
+
+
+class Stopped(Exception):  # noqa: N818  # no error: it was asked for
+    """Whoever asked for an inspection no longer wants it."""
 
 
 class Sight(StrEnum):
@@ -49,26 +57,36 @@ class Inspection:
 def inspect(
     folders: Folders, path: PurePosixPath, is_stopped: Callable[[], bool] = lambda: False
 ) -> Inspection:
-    """Read one file whole; raises `InterruptedError` when `is_stopped` says so in between."""
+    """
+    Read one file whole.
+
+    Raises:
+        OSError: It cannot be read for a reason that says nothing about it: permissions, limits.
+        Stopped: `is_stopped` said so in between.
+    """
     try:
         with folders.opened(path.parent.parts) as folder_fd:
             fd = open_for_reading(path.name, folder_fd)
     except FileNotFoundError:
         return Inspection(sight=Sight.MISSING)
-    except (NotADirectoryError, ValueError):
+    except NotADirectoryError:
         return Inspection(sight=Sight.NOT_A_FILE)
     except OSError as error:
-        return Inspection(sight=Sight.UNREADABLE, detail=error.strerror)
+        return _unreadable(error)
     if fd is None:
         return Inspection(sight=Sight.NOT_A_FILE)
     try:
         return _read(fd, is_stopped)
-    except InterruptedError:
-        raise
     except OSError as error:
-        return Inspection(sight=Sight.UNREADABLE, detail=error.strerror)
+        return _unreadable(error)
     finally:
         os.close(fd)
+
+
+def _unreadable(error: OSError) -> Inspection:
+    if error.errno not in ROTTEN:
+        raise error
+    return Inspection(sight=Sight.UNREADABLE, detail=error.strerror)
 
 
 def _read(fd: int, is_stopped: Callable[[], bool]) -> Inspection:
@@ -78,7 +96,7 @@ def _read(fd: int, is_stopped: Callable[[], bool]) -> Inspection:
         digest.update(piece)
         size += len(piece)
         if is_stopped():
-            raise InterruptedError
+            raise Stopped
     status = os.fstat(fd)
     return Inspection(
         sight=Sight.FILE,

@@ -150,7 +150,7 @@ class LocalStore:
         self, path: PurePosixPath, is_stopped: Callable[[], bool] = lambda: False
     ) -> Inspection:
         """Read, hash and prove the file at a path relative to the archive."""
-        return await self._run(partial(inspect, self._folders, path, is_stopped))
+        return await self._run(lambda: self._told(lambda: inspect(self._folders, path, is_stopped)))
 
     async def names(self) -> AsyncIterator[Sequence[str]]:
         """Yield, some at a time, every name in the archive that may be a recording."""

@@ -1,0 +1,236 @@
+"""
+Every saved recording against what the ledger says of it, and every name against the ledger.
+
+Looking changes nothing. `quarantine` moves damage out of the way and opens its recording again, so
+that the next run fetches it: it deletes nothing and replaces nothing.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import PurePosixPath
+from threading import Event
+
+from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.ledger.rows import LedgerRow
+from bulkaudio.model import Audio, Recording, Status
+from bulkaudio.policy import Reason
+from bulkaudio.stores.inspection import Inspection, Sight
+from bulkaudio.stores.local import LocalStore
+
+READERS = 3
+"""Files read at once: enough to keep a disk busy, few enough to leave it to others too."""
+
+ROWS_PER_PAGE = 200
+
+FINDINGS_KEPT = 10_000
+"""A report holds no more of each kind, so that a lost disk does not fill the memory too."""
+
+UNKNOWN_NAMED = 1000
+
+
+class Damage(StrEnum):
+    """What is wrong with a saved recording."""
+
+    MISSING = "missing"
+    NOT_A_FILE = "not_a_file"
+    UNREADABLE = "unreadable"
+    SIZE = "size"
+    CONTENT = "content"
+    """The size is right and the bytes are others."""
+    PROOF = "proof"
+    """The bytes are those that were saved, and they are no whole WAV."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """
+    One saved recording that is not as the ledger says.
+
+    Attributes:
+        path: Relative to the archive.
+        detail: For people: what was expected and what is there.
+    """
+
+    recording: Recording
+    path: PurePosixPath
+    damage: Damage
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far verifying got: of `of` saved recordings, `checked` were looked at."""
+
+    checked: int
+    of: int
+    bytes: int
+    damaged: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """
+    What verifying found.
+
+    Attributes:
+        checked: Saved recordings looked at.
+        bytes: Read of them.
+        damaged: Those that are there and not as they should be.
+        missing: Those that are not there at all.
+        unknown: The first names that no saved recording has; `unknown_count` is of all.
+        is_truncated: There is more damage than the report holds: repair, then verify again.
+    """
+
+    checked: int
+    bytes: int
+    damaged: tuple[Finding, ...]
+    missing: tuple[Finding, ...]
+    unknown: tuple[str, ...]
+    unknown_count: int
+    is_truncated: bool = False
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that is to be repaired."""
+        return self.damaged + self.missing
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every saved recording is there and unchanged; strangers are no damage."""
+        return not self.findings
+
+
+@dataclass(slots=True, kw_only=True)
+class _Tally:
+    """What the readers have found so far."""
+
+    of: int
+    on_progress: Callable[[Progress], None]
+    checked: int = 0
+    bytes: int = 0
+    damaged: list[Finding] = field(default_factory=list)
+    missing: list[Finding] = field(default_factory=list)
+    damage_count: int = 0
+
+    def add(self, row: LedgerRow, found: Inspection) -> None:
+        """Count one recording."""
+        self.checked += 1
+        self.bytes += found.bytes
+        finding = judge(row, found)
+        if finding is not None:
+            self.damage_count += 1
+            kept = self.missing if finding.damage is Damage.MISSING else self.damaged
+            if len(kept) < FINDINGS_KEPT:
+                kept.append(finding)
+        self.on_progress(
+            Progress(checked=self.checked, of=self.of, bytes=self.bytes, damaged=self.damage_count)
+        )
+
+
+def judge(row: LedgerRow, found: Inspection) -> Finding | None:
+    """Compare what the ledger says with what was found; None when they agree."""
+    damage: Damage | None = None
+    detail = found.detail or ""
+    if found.sight is not Sight.FILE:
+        damage = Damage(found.sight.value)
+    elif found.bytes != row.bytes:
+        damage, detail = Damage.SIZE, f"{found.bytes} bytes instead of {row.bytes}"
+    elif found.sha256 != row.sha256:
+        damage, detail = Damage.CONTENT, f"SHA-256 {found.sha256} instead of {row.sha256}"
+    elif not isinstance(found.proof, Audio):
+        damage, detail = Damage.PROOF, found.proof.value
+    if damage is None:
+        return None
+    path = row.path or PurePosixPath()
+    return Finding(recording=row.recording, path=path, damage=damage, detail=detail)
+
+
+def ignore(_: Progress) -> None:
+    """Watch nothing."""
+
+
+async def verify(
+    ledger: Ledger, store: LocalStore, *, on_progress: Callable[[Progress], None] = ignore
+) -> Report:
+    """
+    Read every saved recording, in constant memory.
+
+    Args:
+        on_progress: Called on the loop after each recording; must return at once.
+
+    Raises:
+        LedgerError: The ledger itself is damaged.
+        StorageError: The archive cannot be read by this user, or on this machine.
+    """
+    await ledger.check()
+    totals = await ledger.totals()
+    of = sum(total.count for (_, status), total in totals.items() if status is Status.SAVED)
+    tally = _Tally(of=of, on_progress=on_progress)
+    await _read_all(ledger, store, tally)
+    async for names in store.names():
+        await ledger.note_files([_as_text(name) for name in names])
+    unknown_count, unknown = await ledger.unknown_files(UNKNOWN_NAMED)
+    return Report(
+        checked=tally.checked,
+        bytes=tally.bytes,
+        damaged=tuple(tally.damaged),
+        missing=tuple(tally.missing),
+        unknown=tuple(unknown),
+        unknown_count=unknown_count,
+        is_truncated=tally.damage_count > len(tally.damaged) + len(tally.missing),
+    )
+
+
+async def quarantine(
+    ledger: Ledger, store: LocalStore, findings: Sequence[Finding]
+) -> Sequence[PurePosixPath]:
+    """
+    Move damaged files to ``.bulkaudio/damaged`` and open their recordings again.
+
+    First the file, then the row: killed in between, the next verifying finds the file missing and
+    opens the row. The other way round, the next run would meet the damaged file as a stranger's.
+
+    Returns:
+        Where the files are now, relative to the archive.
+    """
+    moved = []
+    for finding in findings:
+        if finding.damage is not Damage.MISSING:
+            moved.append(await store.set_aside(finding.path, finding.recording))
+        await ledger.reopen([finding.recording], Reason.DAMAGED)
+    return moved
+
+
+async def _read_all(ledger: Ledger, store: LocalStore, tally: _Tally) -> None:
+    position = 0
+    while page := await ledger.saved_after(position, ROWS_PER_PAGE):
+        position = page[-1].rowid
+        await _read_page(deque(page), store, tally)
+
+
+async def _read_page(rows: deque[LedgerRow], store: LocalStore, tally: _Tally) -> None:
+    stop = Event()
+
+    async def read() -> None:
+        while rows:
+            row = rows.popleft()
+            path = row.path or PurePosixPath()
+            tally.add(row, await store.inspect(path, stop.is_set))
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(READERS):
+                group.create_task(read(), name=f"reader {number}")
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from several
+    finally:
+        # A thread is not cancelled with its coroutine, and a file may be gigabytes.
+        stop.set()
+
+
+def _as_text(name: str) -> str:
+    """Escape the bytes of a name that are no UTF-8: no recording of ours has any."""
+    return name.encode("utf-8", "backslashreplace").decode()
