@@ -201,6 +201,7 @@ def _assemble(work: Work, run_id: str, emit: Emit, stopper: Stopper) -> Run:
         else None,
         backlog=work.backlog,
         min_free_bytes=work.min_free_bytes,
+        needs_dates=work.archive.layout.needs_date,
         slots=slots_of(options.pace),
     )
     return Run(parts, options, emit=emit, stopper=stopper)

@@ -10,7 +10,7 @@ nothing else.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bulkaudio.budget import Budget
@@ -20,7 +20,7 @@ from bulkaudio.events import Emit, Planned, SourceEnded, Stopping
 from bulkaudio.fetch import Fetched, Fetcher
 from bulkaudio.gate import Draining, Gate
 from bulkaudio.ledger.ledger import Ledger
-from bulkaudio.model import Batch, Direction, Plan, Task
+from bulkaudio.model import Batch, Direction, Plan, Rejected, Task
 from bulkaudio.quantities import format_bytes
 from bulkaudio.settings import RunOptions
 from bulkaudio.sidecars import Sidecars, SidecarTask
@@ -47,6 +47,7 @@ class Parts:
 
     Attributes:
         gate: Of the recordings' host.
+        needs_dates: The layout makes paths of the conversations' starts.
         sidecars: None when no metadata is wanted, or the listing brings it.
         backlog: What earlier runs left open, when it is to come first.
     """
@@ -60,7 +61,19 @@ class Parts:
     sidecars: Sidecars | None
     backlog: Backlog | None
     min_free_bytes: int
+    needs_dates: bool
     slots: int
+
+
+def dated(batch: Batch) -> Batch:
+    """Reject what has no start, where every path is made of one."""
+    undated = tuple(
+        Rejected(where=each.id, text=each.id, why="it has no start, which the layout needs")
+        for each in batch.conversations
+        if each.started_at is None
+    )
+    kept = tuple(each for each in batch.conversations if each.started_at is not None)
+    return replace(batch, conversations=kept, rejected=batch.rejected + undated)
 
 
 def unsettled(ledger: Ledger, directions: Sequence[Direction]) -> Backlog:
@@ -147,7 +160,8 @@ class Run:
             async for plan in parts.backlog():
                 self._emit(Planned(plan=plan, from_backlog=True))
                 yield plan
-        async for batch in parts.source.batches():
+        async for read in parts.source.batches():
+            batch = dated(read) if parts.needs_dates else read
             plan = await parts.ledger.plan(batch, directions, self._clock())
             self._emit(Planned(plan=plan, rejected=batch.rejected, skipped=batch.skipped))
             yield plan
