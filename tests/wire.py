@@ -196,7 +196,7 @@ class WireServer:
         self.connections = 0
         self.port = 0
         self._arrival = asyncio.Condition()
-        self._scripts = scripts or (hangs,)
+        self.scripts: tuple[Script, ...] = scripts or (hangs,)
         self._tls = tls
         self._greet = greet
         self._server: asyncio.Server | None = None
@@ -269,7 +269,7 @@ class WireServer:
         while not writer.is_closing():
             raw = await reader.readuntil(b"\r\n\r\n")
             head = Head(raw=raw[:-2], connection=number)
-            script = self._scripts[min(len(self.heads), len(self._scripts) - 1)]
+            script = self.scripts[min(len(self.heads), len(self.scripts) - 1)]
             self.heads.append(head)
             async with self._arrival:
                 self._arrival.notify_all()

@@ -65,6 +65,7 @@ VARIABLES = {Host.AUDIO: "BULKAUDIO_AUDIO_URL", Host.LISTING: "BULKAUDIO_CONVERS
 
 _OTHER = {Host.AUDIO: Host.LISTING, Host.LISTING: Host.AUDIO}
 
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?")
 _PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
 
 
@@ -164,10 +165,10 @@ def checked(url: str, host: Host) -> str:
     try:
         parts = urlsplit(url)
         # Reading the port is what checks it.
-        is_whole = bool(parts.hostname) and parts.port != 0
+        is_whole = _is_name(parts.hostname or "") and parts.port != 0
     except ValueError as error:
         raise UsageError(f"{shown} is no URL", fix="write https://HOST") from error
-    if parts.scheme not in {"http", "https"} or not is_whole or not url.isascii():
+    if parts.scheme not in {"http", "https"} or not is_whole:
         raise UsageError(f"{shown} is no web address", fix="write https://HOST")
     if "@" in parts.netloc:
         raise UsageError(
@@ -193,6 +194,12 @@ def is_loopback(name: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def _is_name(name: str) -> bool:
+    if ":" not in name:
+        return _NAME.fullmatch(name) is not None
+    return "%" not in name and ipaddress.ip_address(name).version == 6
 
 
 def _authority(parts: SplitResult) -> str:

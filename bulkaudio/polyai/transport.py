@@ -10,7 +10,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from bulkaudio.errors import UsageError
-from bulkaudio.polyai.redirects import Reach, Refused, may_go, reach_of
+from bulkaudio.polyai.redirects import Reach, Refused, literal_reach, may_go, reach_of
 
 
 def trusting_context(ca_bundle: Path | None) -> ssl.SSLContext:
@@ -69,7 +69,8 @@ class GuardedResolver(AbstractResolver):
     def __init__(self, configured: Iterable[str], lookup: AbstractResolver | None = None) -> None:
         self._configured = frozenset(name.lower() for name in configured)
         self._lookup = lookup or ThreadedResolver()
-        self._homes: set[Reach] = set()
+        literal = map(literal_reach, self._configured)
+        self._homes = {reach for reach in literal if reach is not None}
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
