@@ -30,7 +30,7 @@ from bulkaudio.settings import (
     RunOptions,
     Selection,
 )
-from bulkaudio.sidecars import details_writer
+from bulkaudio.sidecars import DetailsWriter
 from bulkaudio.sources.base import Source
 from bulkaudio.sources.csv_file import CsvSource
 from bulkaudio.sources.listing import ListingMeans, ListingPlan, ListingSource
@@ -151,6 +151,9 @@ class _Job:
             high_water=await ledger.high_water(scope),
         )
         windows = errands(query, memory, datetime.now(UTC))
+        details = None
+        if choices.metadata is not Metadata.NONE:
+            details = DetailsWriter(store=self.archive.store, metadata=choices.metadata, emit=emit)
         means = ListingMeans(
             session=self.session,
             gate=gate
@@ -159,9 +162,7 @@ class _Job:
             emit=emit,
             limits=Limits(attempts=request.pace.attempts),
             sleep=self.stopper.sleep,
-            on_details=None
-            if choices.metadata is Metadata.NONE
-            else details_writer(self.archive.store, choices.metadata, emit),
+            on_details=None if details is None else details.take,
         )
 
         def list_(row: ListingRow, limit: int | None) -> ListingSource:
@@ -169,7 +170,15 @@ class _Job:
 
         if not is_sample:
             await ledger.pin({LISTING_PIN: choices.to_json()})
-        return Listings(ledger, scope, windows, list_, limit=request.limit), windows
+        listings = Listings(
+            ledger=ledger,
+            scope=scope,
+            work=windows,
+            source_of=list_,
+            limit=request.limit,
+            details=details,
+        )
+        return listings, windows
 
 
 def _plan_of(row: ListingRow, query: ListingQuery, limit: int | None) -> ListingPlan:

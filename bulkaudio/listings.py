@@ -15,6 +15,7 @@ from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.rows import ListingRow
 from bulkaudio.model import Batch
 from bulkaudio.settings import ListingQuery
+from bulkaudio.sidecars import DetailsWriter
 from bulkaudio.sources.base import Source
 
 
@@ -85,33 +86,27 @@ def _resume(row: ListingRow, since: datetime) -> Errand:
     return Errand(since=since, until=row.until, row=row)
 
 
+@dataclass(slots=True, kw_only=True)
 class Listings:
     """
     The errands of a run as one source.
 
-    Args:
-        list_: Makes the source for a window, at the row's cursor, for so many conversations at most.
+    Attributes:
+        source_of: Makes the source for a window, at the row's cursor, for so many conversations at
+            most.
+        details: Where the records' metadata is gathered.
         limit: Conversations at most. Such a run is a sample: it leaves no trace in the ledger's
             memory of listings, because a page cut short must not count as listed.
     """
 
-    kind = "listing"
-    knows_dates = True
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        scope: str,
-        work: tuple[Errand, ...],
-        list_: Callable[[ListingRow, int | None], Source],
-        *,
-        limit: int | None,
-    ) -> None:
-        self._ledger = ledger
-        self._scope = scope
-        self._work = work
-        self._list = list_
-        self._left = limit
+    ledger: Ledger
+    scope: str
+    work: tuple[Errand, ...]
+    source_of: Callable[[ListingRow, int | None], Source]
+    limit: int | None = None
+    details: DetailsWriter | None = None
+    kind: str = "listing"
+    knows_dates: bool = True
 
     async def open(self) -> None:
         """Nothing to check: the first request does."""
@@ -121,25 +116,28 @@ class Listings:
 
     async def batches(self) -> AsyncIterator[Batch]:
         """Yield page after page, errand after errand."""
-        for errand in self._work:
-            source = self._list(errand.row or await self._begin(errand), self._left)
+        for errand in self.work:
+            source = self.source_of(errand.row or await self._begin(errand), self.limit)
             await source.open()
             try:
                 async for batch in source.batches():
+                    if self.details is not None:
+                        # Before the page's bookmark is committed, like its ids (I4).
+                        await self.details.flush()
                     yield self._cut(batch)
-                    if self._left == 0:
+                    if self.limit == 0:
                         return
             finally:
                 await source.aclose()
 
     async def _begin(self, errand: Errand) -> ListingRow:
-        if self._left is None:
-            return await self._ledger.start_listing(self._scope, errand.since, errand.until)
+        if self.limit is None:
+            return await self.ledger.start_listing(self.scope, errand.since, errand.until)
         return ListingRow(listing_id=0, scope="", since=errand.since, until=errand.until)
 
     def _cut(self, batch: Batch) -> Batch:
-        if self._left is None:
+        if self.limit is None:
             return batch
-        kept = batch.conversations[: self._left]
-        self._left -= len(kept)
+        kept = batch.conversations[: self.limit]
+        self.limit -= len(kept)
         return replace(batch, conversations=kept, bookmark=None)

@@ -6,8 +6,8 @@ identifiers from elsewhere each conversation is asked for by itself, once.
 """
 
 import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +25,8 @@ MAX_DETAILS_BYTES = 64 * 1024 * 1024
 
 NOT_JSON = "not_json"
 
-WriteDetails = Callable[[Conversation, Mapping[str, Any]], Awaitable[None]]
+MOST_WAITING = 128
+MOST_WAITING_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,14 +48,35 @@ def sidecar_text(details: Mapping[str, Any], metadata: Metadata) -> bytes:
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
-def details_writer(store: Store, metadata: Metadata, emit: Emit) -> WriteDetails:
-    """Make what a listing calls with each record; replaces an older file, which knew less."""
+@dataclass(slots=True, kw_only=True)
+class DetailsWriter:
+    """
+    Writes what a listing says of its calls, some at a time.
 
-    async def write(conversation: Conversation, details: Mapping[str, Any]) -> None:
-        await store.write_sidecar(conversation.id, sidecar_text(details, metadata))
-        emit(SidecarSettled(conversation_id=conversation.id))
+    A sync of the disk for each would cost more than reading the page. Older files are replaced:
+    they knew less.
+    """
 
-    return write
+    store: Store
+    metadata: Metadata
+    emit: Emit
+    _waiting: dict[str, bytes] = field(default_factory=dict)
+    _waiting_bytes: int = 0
+
+    async def take(self, conversation: Conversation, details: Mapping[str, Any]) -> None:
+        """Keep one record for the next `flush`, which comes by itself when many wait."""
+        text = sidecar_text(details, self.metadata)
+        self._waiting[conversation.id] = text
+        self._waiting_bytes += len(text)
+        if len(self._waiting) >= MOST_WAITING or self._waiting_bytes >= MOST_WAITING_BYTES:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what waits; durable when this returns."""
+        texts, self._waiting, self._waiting_bytes = self._waiting, {}, 0
+        await self.store.write_sidecars(texts)
+        for conversation_id in texts:
+            self.emit(SidecarSettled(conversation_id=conversation_id))
 
 
 class Sidecars:
@@ -111,7 +133,7 @@ class Sidecars:
             except AttemptFailed as failure:
                 tell_gate(ticket, failure)
                 raise
-        await means.store.write_sidecar(conversation_id, sidecar_text(details, self._metadata))
+        await means.store.write_sidecars({conversation_id: sidecar_text(details, self._metadata)})
         return None
 
 

@@ -122,7 +122,7 @@ async def test_a_listing_is_in_the_ledger_before_its_first_page(tmp_path: Path) 
     ledger = await Ledger.open(tmp_path / "ledger.db", is_new_allowed=True)
     try:
         work = (Errand(since=NOW - DAY, until=NOW),)
-        batches = await read(Listings(ledger, "s", work, Pages, limit=None))
+        batches = await read(Listings(ledger=ledger, scope="s", work=work, source_of=Pages))
 
         begun = await ledger.unfinished_listing("s")
         assert begun is not None
@@ -138,7 +138,9 @@ async def test_a_sample_leaves_no_trace_in_the_memory_of_listings(tmp_path: Path
     ledger = await Ledger.open(tmp_path / "ledger.db", is_new_allowed=True)
     try:
         work = (Errand(since=NOW - DAY, until=NOW),)
-        batches = await read(Listings(ledger, "s", work, Pages, limit=3))
+        batches = await read(
+            Listings(ledger=ledger, scope="s", work=work, source_of=Pages, limit=3)
+        )
 
         assert [call.id for b in batches for call in b.conversations] == ["CA00", "CA01", "CA10"]
         assert all(batch.bookmark is None for batch in batches)

@@ -106,7 +106,7 @@ async def test_folders_and_files_are_private_whatever_the_umask(root: Path, mask
         store = await LocalStore.open(root, layout=DATED)
         staged = await put(store, recording())
         await store.publish([staged])
-        await store.write_sidecar("CA1", b"{}\n")
+        await store.write_sidecars({"CA1": b"{}\n"})
         await store.aclose()
         assert os.umask(mask) == mask
     modes = {
@@ -523,12 +523,12 @@ async def test_the_archive_itself_may_be_a_link(root: Path, tmp_path: Path) -> N
 async def test_sidecars_are_replaced_atomically(store: LocalStore, root: Path) -> None:
     """The latest text is there whole; a link under the name is replaced, not followed."""
     assert await store.has_sidecar(["CA1"]) == frozenset()
-    await store.write_sidecar("CA1", b"old")
-    await store.write_sidecar("CA1", b"new")
+    await store.write_sidecars({"CA1": b"old"})
+    await store.write_sidecars({"CA1": b"new"})
     victim = root / "victim"
     victim.write_text("precious")
     (root / "metadata" / "CA2.json").symlink_to(victim)
-    await store.write_sidecar("CA2", b"two")
+    await store.write_sidecars({"CA2": b"two"})
     assert (root / "metadata" / "CA1.json").read_bytes() == b"new"
     assert (root / "metadata" / "CA2.json").read_bytes() == b"two"
     assert victim.read_text() == "precious"
@@ -540,7 +540,7 @@ async def test_an_archive_with_recordings_is_not_empty(root: Path) -> None:
     """Whatever the layout; temporary files, damaged ones and sidecars are no recordings."""
     assert await LocalStore.is_empty(root)
     store = await LocalStore.open(root, layout=DATED)
-    await store.write_sidecar("CA1", b"{}")
+    await store.write_sidecars({"CA1": b"{}"})
     (root / ".bulkaudio" / "damaged").mkdir()
     (root / ".bulkaudio" / "damaged" / "CA1.wav").touch()
     staged = await put(store, recording())
@@ -739,7 +739,7 @@ async def test_inspecting_says_what_is_there(
 
 async def test_all_names_come_without_our_own(store: LocalStore, root: Path) -> None:
     """Recordings, strangers and links, in pages; not the state folder or sidecars."""
-    await store.write_sidecar("CA1", b"{}")
+    await store.write_sidecars({"CA1": b"{}"})
     (root / "2026" / "11").mkdir(parents=True)
     for n in range(1500):
         (root / "2026" / "11" / f"{n}.wav").touch()

@@ -1,7 +1,7 @@
 """What the flow needs of a place that keeps recordings."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from pathlib import Path
@@ -117,8 +117,8 @@ class Store(Protocol):
         """Drop the temporary names of a batch that is in the ledger."""
         ...
 
-    async def write_sidecar(self, conversation_id: str, text: bytes) -> None:
-        """Replace a conversation's metadata file atomically."""
+    async def write_sidecars(self, texts: Mapping[str, bytes]) -> None:
+        """Replace conversations' metadata files, each atomically; durable when this returns."""
         ...
 
     async def has_sidecar(self, conversation_ids: Sequence[str]) -> frozenset[str]:

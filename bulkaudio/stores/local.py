@@ -10,7 +10,7 @@ resolves host names: a slow disk must not hold those back.
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -133,9 +133,10 @@ class LocalStore:
             await self._run(lambda: self._told(lambda: recovery.clear(self._bench)))
         return outcomes
 
-    async def write_sidecar(self, conversation_id: str, text: bytes) -> None:
-        """Replace a conversation's metadata file atomically and durably."""
-        await self._run(lambda: self._told(lambda: self._write_sidecar(conversation_id, text)))
+    async def write_sidecars(self, texts: Mapping[str, bytes]) -> None:
+        """Replace conversations' metadata files, each atomically; durable when this returns."""
+        if texts:
+            await self._run(lambda: self._told(lambda: self._write_sidecars(texts)))
 
     async def has_sidecar(self, conversation_ids: Sequence[str]) -> frozenset[str]:
         """Which of these conversations have a metadata file."""
@@ -184,22 +185,25 @@ class LocalStore:
         os.close(self._bench.folder_fd)
         self._folders.close()
 
-    def _write_sidecar(self, conversation_id: str, text: bytes) -> None:
-        stem = file_stem(conversation_id)
+    def _write_sidecars(self, texts: Mapping[str, bytes]) -> None:
+        with self._folders.opened((SIDECAR_FOLDER,), create=True) as folder_fd:
+            for conversation_id, text in texts.items():
+                self._write_sidecar(file_stem(conversation_id), text, folder_fd)
+            os.fsync(folder_fd)
+
+    def _write_sidecar(self, stem: str, text: bytes, folder_fd: int) -> None:
         temporary = f"{stem}.{SIDECAR_FOLDER}.{secrets.token_hex(4)}.part"
         bench_fd = self._bench.folder_fd
-        with self._folders.opened((SIDECAR_FOLDER,), create=True) as folder_fd:
-            try:
-                with open(create_file(temporary, bench_fd), "wb", buffering=0) as file:  # noqa: PTH123  # by descriptor
-                    view = memoryview(text)
-                    while view:
-                        view = view[file.write(view) :]
-                    os.fsync(file.fileno())
-                os.rename(temporary, f"{stem}.json", src_dir_fd=bench_fd, dst_dir_fd=folder_fd)
-            except BaseException:
-                unlink_if_there(temporary, bench_fd)
-                raise
-            os.fsync(folder_fd)
+        try:
+            with open(create_file(temporary, bench_fd), "wb", buffering=0) as file:  # noqa: PTH123  # by descriptor
+                view = memoryview(text)
+                while view:
+                    view = view[file.write(view) :]
+                os.fsync(file.fileno())
+            os.rename(temporary, f"{stem}.json", src_dir_fd=bench_fd, dst_dir_fd=folder_fd)
+        except BaseException:
+            unlink_if_there(temporary, bench_fd)
+            raise
 
     def _sidecars_of(self, conversation_ids: Sequence[str]) -> frozenset[str]:
         try:
