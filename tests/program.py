@@ -1,14 +1,18 @@
 """The program as a user starts it: a child process, its streams, its exit code."""
 
 import asyncio
+import hashlib
 import json
 import os
+import shutil
+import sqlite3
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Self
 
 from bulkaudio.simulator.server import Simulator
 
@@ -26,6 +30,15 @@ class Done:
         """The one line of ``--json``, which is the last of standard output."""
         found: dict[str, Any] = json.loads(self.stdout.splitlines()[-1])
         return found
+
+
+class LedgerLine(NamedTuple):
+    """What the ledger says of one recording."""
+
+    status: str
+    reason: str | None
+    path: str | None
+    sha256: str | None
 
 
 def environment(simulator: Simulator | None = None, **more: str) -> dict[str, str]:
@@ -99,3 +112,98 @@ def expected(simulator: Simulator, ids: list[str], directions: list[str]) -> dic
         for id_ in ids
         for direction in directions
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """A simulated PolyAI, a folder to work in, and the archive that is made there."""
+
+    simulator: Simulator
+    cwd: Path
+    archive: Path
+    region: str = "uk"
+
+    @classmethod
+    def at(cls, simulator: Simulator, cwd: Path, *, region: str = "uk") -> Self:
+        """Put a desk into a folder."""
+        return cls(simulator=simulator, cwd=cwd, archive=cwd / "archive", region=region)
+
+    def env(self, **more: str) -> dict[str, str]:
+        """Return what the program finds around it."""
+        return environment(self.simulator, **more)
+
+    def csv(self, ids: Sequence[str], name: str = "calls.csv") -> Path:
+        """Write a CSV of conversation ids."""
+        return write_csv(self.cwd / name, list(ids))
+
+    def words(self, *arguments: str | Path) -> tuple[str | Path, ...]:
+        """Return the words of a run into the archive that says whose recordings it wants."""
+        whose = ("--region", self.region, "--agent", self.simulator.agent)
+        return ("download", *arguments, *whose, "--out", self.archive, "--json")
+
+    def window(self, *arguments: str | Path) -> tuple[str | Path, ...]:
+        """Return the words of a run that lists the whole time of the simulated calls."""
+        calls = self.simulator.calls
+        since, until = (moment.isoformat() for moment in (calls.since, calls.until))
+        when = ("--since", since, "--until", until)
+        return self.words(*when, "--account", self.simulator.account, *arguments)
+
+    async def download(self, *arguments: str | Path, **env: str) -> Done:
+        """Download into the archive."""
+        return await run(*self.words(*arguments), env=self.env(**env), cwd=self.cwd)
+
+    async def list(self, *arguments: str | Path, **env: str) -> Done:
+        """Download what the listing has for the whole time of the simulated calls."""
+        return await run(*self.window(*arguments), env=self.env(**env), cwd=self.cwd)
+
+    async def go_on(self, *arguments: str | Path, **env: str) -> Done:
+        """Download with nothing said but where, as a nightly job does."""
+        words = ("download", "--out", self.archive, "--json", *arguments)
+        return await run(*words, env=self.env(**env), cwd=self.cwd)
+
+
+def ledger_rows(archive: Path) -> dict[tuple[str, str], LedgerLine]:
+    """
+    Read the ledger's recordings by (conversation id, direction), whatever became of its writer.
+
+    It is copied first: opening a WAL database, even for reading, would recover it in place.
+    """
+    with TemporaryDirectory() as folder:
+        for path in (archive / ".bulkaudio").glob("ledger.db*"):
+            if path.suffix in {".db", ".db-wal"}:
+                shutil.copy(path, folder)
+        with closing(sqlite3.connect(Path(folder) / "ledger.db")) as connection:
+            rows = connection.execute(
+                "SELECT conversation_id, direction, status, reason, path, sha256 FROM recordings"
+            ).fetchall()
+    return {(row[0], row[1]): LedgerLine(*row[2:]) for row in rows}
+
+
+def temporary_files(archive: Path) -> list[str]:
+    """Name what is left in the temporary folder."""
+    return sorted(path.name for path in (archive / ".bulkaudio" / "tmp").iterdir())
+
+
+def check_archive(archive: Path, simulator: Simulator) -> dict[tuple[str, str], LedgerLine]:
+    """
+    Hold an archive of the usual layout to its promises, at any moment; return its ledger.
+
+    Every file under a final name is byte-exact, and every recording called saved has its file.
+    """
+    files = wavs(archive)
+    for name, content in files.items():
+        direction, _, id_ = name.removesuffix(".wav").partition("/")
+        assert content == simulator.expected_bytes(id_, direction), f"{name} is damaged"
+    rows = ledger_rows(archive)
+    for row in rows.values():
+        if row.status == "saved":
+            assert row.path in files, f"{row.path} is called saved and is not there"
+            assert hashlib.sha256(files[row.path]).hexdigest() == row.sha256
+    return rows
+
+
+async def until(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110 - what is waited for happens in another process
+            await asyncio.sleep(0.005)
