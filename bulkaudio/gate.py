@@ -1,13 +1,11 @@
 """
 Admission to one host: how many requests at once, and when none at all. Nothing to tune.
 
-One gate per host, shared by all workers. It looks for the number of slots by itself: from a few
-it doubles in every window of time until the host throttles or the flow of answers stops growing,
-then feels its way up one by one. Throttling cuts it to 0.7, trouble to 0.5, at most once for the
-requests that were under way together (an epoch). `Retry-After` closes it for everybody, because
-workers that each wait on their own come back together. When failures outweigh successes it lets
-one probe through at a time, and after `give_up_s` without a single success it declares the host
-unavailable.
+One gate per host, shared by all workers. The number of slots is found by `bulkaudio.slots`;
+throttling cuts it to 0.7, trouble to 0.5, at most once for the requests that were under way
+together (an epoch). `Retry-After` closes the gate for everybody, because workers that each wait on
+their own come back together. When failures outweigh successes it lets one probe through at a time,
+and after `give_up_s` without a single success it declares the host unavailable.
 
 Rules of this file: all state changes in synchronous methods between two awaits; each ends in
 `_pump`, the one place that admits; time comes from `clock`; no I/O.
@@ -24,14 +22,10 @@ from dataclasses import dataclass
 from bulkaudio.errors import HostUnavailableError
 from bulkaudio.events import Emit, GateMoved
 from bulkaudio.settings import MAX_SLOTS
+from bulkaudio.slots import Slots
 
 COLD_SLOTS = 8
 """Until a first good answer, so that a refused key costs no more requests than this."""
-
-WINDOW_S = 0.3
-MIN_ANSWERS_PER_WINDOW = 10
-STEP_ANSWERS = 60
-"""Good answers between two tries of a level that was throttled before; grows with each strike."""
 
 START_CREDIT = 20.0
 MAX_CREDIT = 50.0
@@ -44,8 +38,6 @@ NO_SUCH_HOST = "dns"
 """The reason of a failed name look-up."""
 
 MAX_PAUSE_S = 30.0
-BYTES_PER_ANSWER = 16 * 1024
-"""What an answer weighs beside its bytes when the flow is measured."""
 
 
 class Draining(Exception):  # noqa: N818  a signal, not an error
@@ -122,8 +114,12 @@ class Gate:
         self._options = options or GateOptions()
         self._emit = emit
         self._clock = clock
-        self._ceiling = float(self._options.fixed or MAX_SLOTS)
-        self._slots = min(self._ceiling, float(max(1, self._options.start)))
+        self._slots = Slots(
+            start=self._options.start,
+            ceiling=self._options.fixed or MAX_SLOTS,
+            is_fixed=self._options.fixed is not None,
+            now=clock(),
+        )
         self._in_flight = 0
         self._waiters: deque[asyncio.Future[bool]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -132,21 +128,12 @@ class Gate:
         self._next_start = 0.0
         self._epoch = 0
         self._is_cold = True
-        self._is_searching = True
         self._credit = START_CREDIT
         self._is_open_circuit = False
         self._pauses = 0
         self._failed_lookups = 0
         self._trouble = 0.0
         self._failing_since: float | None = None
-        self._strikes = 0
-        self._throttled_level = float("inf")
-        self._answers_since_cut = 0
-        self._window = _Window(started_at=clock())
-        self._best_flow = 0.0
-        self._stale_windows = 0
-        self._first_byte_s = 0.0
-        self._least_first_byte_s = float("inf")
 
     def __repr__(self) -> str:
         state = "probing" if self._is_open_circuit else "open"
@@ -157,12 +144,12 @@ class Gate:
         """How many requests may be under way at once now."""
         if self._is_open_circuit:
             return 1
-        return max(1, int(min(self._slots, COLD_SLOTS) if self._is_cold else self._slots))
+        return min(self._slots.count, COLD_SLOTS) if self._is_cold else self._slots.count
 
     @property
     def learned_slots(self) -> int:
         """What the next run may start with."""
-        return max(1, int(self._slots))
+        return self._slots.count
 
     @property
     def is_down(self) -> bool:
@@ -228,7 +215,7 @@ class Gate:
 
     def _start(self, now: float) -> None:
         self._in_flight += 1
-        self._window.peak = max(self._window.peak, self._in_flight)
+        self._slots.started(self._in_flight)
         if self._options.max_rate:
             self._next_start = max(self._next_start, now - 1.0 / self._options.max_rate)
             self._next_start += 1.0 / self._options.max_rate
@@ -262,16 +249,14 @@ class Gate:
         self._pauses = 0
         self._trouble *= 1.0 - TROUBLE_WEIGHT
         self._credit = min(MAX_CREDIT, self._credit + 1.0)
-        self._answers_since_cut += 1
-        self._window.first_byte_s += first_byte_s
-        self._least_first_byte_s = min(self._least_first_byte_s, first_byte_s)
-        self._window.answers += 1
-        self._window.weight += received_bytes + BYTES_PER_ANSWER
+        self._slots.answered(first_byte_s, received_bytes)
         if self._is_open_circuit:
             self._is_open_circuit = False
             self._credit = START_CREDIT / 2
             self._move("the host answers again")
-        self._close_window()
+        now = self._clock()
+        if self._slots.look(now, self._in_flight, is_limited=now < self._closed_until):
+            self._move("feeling the way up")
         self._pump()
 
     def _throttled(self, epoch: int, retry_after_s: float | None) -> None:
@@ -280,8 +265,7 @@ class Gate:
         if retry_after_s is not None:
             self._pause_until(now + retry_after_s, "the host asked to wait")
         if epoch == self._epoch:
-            self._throttled_level = min(self._throttled_level, self._slots)
-            self._strikes = min(self._strikes + 1, 8)
+            self._slots.strike()
             self._cut(0.7, "throttled")
             if retry_after_s is None:
                 self._pause_until(now + self._backoff_s(1.0), "throttled")
@@ -318,10 +302,7 @@ class Gate:
 
     def _cut(self, factor: float, reason: str) -> None:
         self._epoch += 1
-        self._slots = max(1.0, min(self._slots, float(max(self._window.peak, 1))) * factor)
-        self._is_searching = False
-        self._answers_since_cut = 0
-        self._window = _Window(started_at=self._clock(), peak=self._in_flight)
+        self._slots.cut(factor, self._clock(), self._in_flight)
         self._move(reason)
 
     def _pause_until(self, until: float, reason: str) -> None:
@@ -334,60 +315,6 @@ class Gate:
         longest_s = min(MAX_PAUSE_S, base_s * 2.0 ** min(self._pauses - 1, 10))
         return random.uniform(0.1, 1.0) * longest_s  # noqa: S311  jitter
 
-    def _close_window(self) -> None:
-        now = self._clock()
-        window = self._window
-        elapsed_s = now - window.started_at
-        if elapsed_s < max(WINDOW_S, 3 * self._first_byte_s):
-            return
-        if window.answers < MIN_ANSWERS_PER_WINDOW:
-            return
-        flow = window.weight / elapsed_s
-        self._first_byte_s = window.first_byte_s / window.answers
-        is_busy = window.peak * 2 >= self.slots
-        self._window = _Window(started_at=now, peak=self._in_flight)
-        if not is_busy or now < self._closed_until:
-            return
-        # Answers come in waves, so flow alone is noisy; a first byte that takes twice as long as it
-        # can is the surer sign that requests queue up at the host.
-        is_queueing = self._first_byte_s > 2 * self._least_first_byte_s + 0.01
-        is_rising = flow > self._best_flow * 1.05 and not is_queueing
-        self._best_flow = max(flow, self._best_flow * 0.995)
-        before = self.slots
-        if self._is_searching:
-            self._search(is_rising=is_rising)
-        elif is_rising or self._options.fixed:
-            self._step()
-        if self.slots != before:
-            self._move("feeling the way up")
-
-    def _search(self, *, is_rising: bool) -> None:
-        """Double until two windows in a row bring nothing."""
-        self._stale_windows = 0 if is_rising else self._stale_windows + 1
-        if is_rising or self._options.fixed:
-            self._slots = min(self._ceiling, self._slots * 2)
-        elif self._stale_windows == 2:
-            self._is_searching = False
-
-    def _step(self) -> None:
-        """Add one slot; a level that was throttled before is tried again ever more rarely."""
-        if self._slots + 1 >= self._throttled_level:
-            if self._answers_since_cut < STEP_ANSWERS * self._strikes:
-                return
-            self._answers_since_cut = 0
-        self._slots = min(self._ceiling, self._slots + 1)
-
     def _move(self, reason: str) -> None:
         closed_s = max(0.0, self._closed_until - self._clock())
         self._emit(GateMoved(host=self.host, slots=self.slots, closed_s=closed_s, reason=reason))
-
-
-@dataclass(slots=True, kw_only=True)
-class _Window:
-    """What was seen since `started_at`: good answers, sums over them, most requests at once."""
-
-    started_at: float
-    answers: int = 0
-    weight: float = 0.0
-    first_byte_s: float = 0.0
-    peak: int = 0

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent / "bulkaudio"
 STOREYS = [
     ["version", "errors", "model", "policy", "naming", "wav", "quantities", "windows", "events"],
     ["settings", "keys"],
-    ["gate", "retry", "stopper"],
+    ["slots", "gate", "retry", "stopper"],
     ["polyai"],
     ["sources"],
     ["stores"],
