@@ -560,6 +560,14 @@ async def test_a_certificate_that_fails_ends_the_run(
     assert "--ca-bundle FILE" in (caught.value.fix or "")
 
 
+async def test_without_a_bundle_only_the_system_is_trusted() -> None:
+    """A private authority that nobody added ends the run."""
+    async with WireServer(says(200, WAV), tls=Certificates().context()) as server:
+        with pytest.raises(HostUnavailableError, match="authority"):
+            await fetch(server.url())
+    assert server.heads == []
+
+
 async def test_tls_without_an_end_reads_like_an_end(tmp_path: Path) -> None:
     """Without framing, a connection cut under TLS looks complete: `framed` says not to trust it."""
     authority = Certificates()

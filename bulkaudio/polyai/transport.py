@@ -4,6 +4,7 @@ import socket
 import ssl
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -13,18 +14,22 @@ from bulkaudio.errors import UsageError
 from bulkaudio.polyai.redirects import Reach, Refused, literal_reach, may_go, reach_of
 
 
-def trusting_context(ca_bundle: Path | None) -> ssl.SSLContext:
+def trusting_context(ca_bundle: Path | None) -> ssl.SSLContext | Literal[True]:
     """
     Trust the system's authorities and those of `ca_bundle`. Reads files.
+
+    Returns:
+        True, which means verification with aiohttp's own context, when there is no bundle:
+        reading the system's store a second time would take a tenth of a second.
 
     Raises:
         UsageError: When the bundle cannot be read or holds no certificate.
     """
+    if ca_bundle is None:
+        return True
     context = ssl.create_default_context()
     # Without it some gateways choose HTTP/2, which is not spoken here.
     context.set_alpn_protocols(["http/1.1"])
-    if ca_bundle is None:
-        return context
     fix = "give --ca-bundle a PEM file with the certificate of the authority"
     try:
         context.load_verify_locations(cafile=ca_bundle)

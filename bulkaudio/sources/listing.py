@@ -20,6 +20,7 @@ from bulkaudio.polyai.client import PermanentFailure, Response, Session
 from bulkaudio.polyai.conversations import READ_KEYS, Listing, Position, page_request
 from bulkaudio.polyai.pages import BrokenPage, PageParser, is_parser_slow
 from bulkaudio.polyai.paging import LostWay, Pager
+from bulkaudio.polyai.request import url_of
 from bulkaudio.retry import AttemptFailed, Limits, Retry, retrying
 from bulkaudio.settings import ListingQuery
 from bulkaudio.sources.listed_page import ListedPage, Wanted
@@ -112,7 +113,8 @@ class ListingSource:
             )
         if not 1 <= self._plan.query.page_size <= 1000:
             raise UsageError("a page has 1 to 1000 conversations", fix="give --page-size 1000")
-        page_request(self._listing, Position())
+        # What cannot be spelled as a URL is the user's to correct, before the first page.
+        url_of("", page_request(self._listing, Position()))
         if is_parser_slow:
             self._means.emit(
                 Noted(text="Listing pages are parsed slowly: ijson has no compiled parser here.")
