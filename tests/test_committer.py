@@ -4,6 +4,9 @@ import asyncio
 import errno
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -319,3 +322,74 @@ async def test_cancelled_in_the_middle_of_publishing_it_is_still_reported(
     with pytest.raises(StorageError, match="ending"):
         await committer.settle(failed("CA2"))
     await committer.drain()
+
+
+CHILD = """
+import asyncio, sys
+from pathlib import Path
+from bulkaudio.committer import Committer
+from bulkaudio.events import Settled
+from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.model import Direction, Evidence, Recording
+from bulkaudio.naming import Layout
+from bulkaudio.stores.local import LocalStore
+from tests.audio import wav_of
+
+async def main():
+    root = Path(sys.argv[1])
+    store = await LocalStore.open(root, layout=Layout.parse("{direction}/{id}.wav"))
+    ledger = await Ledger.open(root / ".bulkaudio" / "ledger.db", is_new_allowed=False)
+    await store.recover(ledger)
+    def report(event):
+        print(event.outcome.recording.conversation_id, flush=True)
+    committer = Committer(store, ledger, run_id="r", emit=report, batch=4, linger_s=0.001)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(committer.run())
+        ids = [t.recording for t in (await ledger.backlog(list(Direction), NOW, after=0,
+               limit=10**6))[0].todo]
+        for recording in ids:
+            staging = await store.stage(recording)
+            await staging.write(wav_of(recording.conversation_id))
+            await committer.submit(await staging.seal(framed=True), Evidence(attempts=1))
+        await committer.drain()
+
+from datetime import datetime, UTC
+NOW = datetime.now(UTC)
+asyncio.run(main())
+"""
+
+
+async def test_killed_at_any_moment_nothing_reported_is_lost(tmp_path: Path) -> None:
+    """Over several kills: reported means saved, saved means whole, and nothing is half there."""
+    root = tmp_path / "archive"
+    state = await LocalStore.prepare(root)
+    ledger = await Ledger.open(state / "ledger.db", is_new_allowed=True)
+    ids = tuple(Conversation(id=f"CA{n}") for n in range(300))
+    await ledger.plan(Batch(conversations=ids), (Direction.COMBINED,), NOW)
+    await ledger.aclose()
+    reported: set[str] = set()
+
+    def run_and_kill(lines: int) -> None:
+        command = [sys.executable, "-c", CHILD, str(root)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None
+            for _ in range(lines):
+                reported.add(child.stdout.readline().strip())
+            child.send_signal(signal.SIGKILL)
+            # A last line may be cut in two.
+            rest = child.stdout.read()
+            reported.update(rest[: rest.rfind("\n") + 1].split())
+
+    for lines in (1, 7, 30):
+        await asyncio.to_thread(run_and_kill, lines)
+    store = await LocalStore.open(root, layout=LAYOUT)
+    ledger = await Ledger.open(state / "ledger.db", is_new_allowed=False)
+    await store.recover(ledger)
+    archive = Archive(root, store, ledger)
+    saved = set(await archive.saved())
+    assert len(reported) >= 38
+    assert reported <= saved
+    assert {path.stem for path in (root / "combined").iterdir()} == saved
+    assert archive.temporaries() == []
+    await store.aclose()
+    await ledger.aclose()

@@ -6,6 +6,7 @@ import hashlib
 import os
 import resource
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -245,7 +246,23 @@ def plant_folder(final: Path) -> None:
     final.mkdir()
 
 
-PLANTS = [plant_other_bytes, plant_link, plant_broken_link, plant_fifo, plant_folder]
+def plant_socket(final: Path) -> None:
+    """Put a socket there, which cannot be opened at all."""
+    with socket.socket(socket.AF_UNIX) as server:
+        # Its address may have 107 bytes, and a test's folder is longer.
+        folder_fd = os.open(final.parent, os.O_RDONLY)
+        server.bind(f"/proc/self/fd/{folder_fd}/{final.name}")
+        os.close(folder_fd)
+
+
+PLANTS = [
+    plant_other_bytes,
+    plant_link,
+    plant_broken_link,
+    plant_fifo,
+    plant_folder,
+    plant_socket,
+]
 
 
 @pytest.mark.parametrize("plant", PLANTS)
@@ -536,6 +553,17 @@ async def test_sidecars_are_replaced_atomically(store: LocalStore, root: Path) -
     assert temporaries(root) == []
 
 
+async def test_a_sidecar_that_cannot_be_written_leaves_nothing(
+    store: LocalStore, root: Path
+) -> None:
+    """What is in its place is named and kept, and the temporary file goes."""
+    (root / "metadata" / "CA1.json").mkdir(parents=True)
+    with pytest.raises(StorageError):
+        await store.write_sidecars({"CA1": b"{}"})
+    assert (root / "metadata" / "CA1.json").is_dir()
+    assert temporaries(root) == []
+
+
 async def test_an_archive_with_recordings_is_not_empty(root: Path) -> None:
     """Whatever the layout; temporary files, damaged ones and sidecars are no recordings."""
     assert await LocalStore.is_empty(root)
@@ -705,8 +733,34 @@ async def test_recovery_adopts_only_what_was_published(root: Path) -> None:
     await ledger.aclose()
 
 
-async def test_setting_aside_replaces_nothing(store: LocalStore, root: Path) -> None:
-    """Two damaged files of one recording are both kept."""
+async def test_recovery_leaves_alone_what_it_cannot_place(root: Path) -> None:
+    """A recording without the date that its path needs is fetched again; a folder is not ours."""
+    ledger = await open_ledger(root)
+    await ledger.plan(Batch(conversations=(Conversation(id="CA1"),)), (Direction.COMBINED,), START)
+    await asyncio.to_thread(kill_between_publishing_and_ledger, root, DATED, "link")
+    (root / ".bulkaudio" / "tmp" / "folder").mkdir()
+    store = await LocalStore.open(root, layout=DATED)
+    assert await store.recover(ledger) == []
+    assert temporaries(root) == ["folder"]
+    assert (root / "2026" / "11" / "combined" / "CA1.wav").exists()
+    await store.aclose()
+    await ledger.aclose()
+
+
+class Noon(datetime):
+    """A clock that stands still."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> "Noon":
+        """Tell the same time always."""
+        return cls(2026, 11, 22, 12, tzinfo=tz)
+
+
+async def test_setting_aside_replaces_nothing(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two damaged files of one recording are both kept, even of one moment."""
+    monkeypatch.setattr("bulkaudio.stores.recovery.datetime", Noon)
     path = PurePosixPath("combined/CA1.wav")
     for body in (b"one", b"two"):
         (root / "combined").mkdir(exist_ok=True)

@@ -70,7 +70,7 @@ async def archive(tmp_path: Path) -> AsyncIterator[Archive]:
 
 async def test_an_intact_archive_is_clean(archive: Archive) -> None:
     """Everything is read and counted; sidecars and our own files are no strangers."""
-    await archive.store.write_sidecar("CA0", b"{}")
+    await archive.store.write_sidecars({"CA0": b"{}"})
     seen: list[Progress] = []
     report = await verify(archive.ledger, archive.store, on_progress=seen.append)
     assert report.is_clean
