@@ -99,7 +99,7 @@ def test_line_tells_everything_worth_knowing() -> None:
 def test_stream_that_is_no_terminal_gets_whole_lines_without_codes() -> None:
     """A pipe gets a line every so often: no carriage return, no escape."""
     stream = io.StringIO()
-    with progress(tally_at([START]), stream, show=Show.ON, every_s=0.02):
+    with progress(Bar(tally_at([START])), stream, show=Show.ON, every_s=0.02):
         time.sleep(0.2)
     lines = stream.getvalue().splitlines()
     assert len(lines) > 1
@@ -111,14 +111,14 @@ def test_gone_reader_does_not_end_the_run() -> None:
     """Lines to a closed stream are dropped."""
     stream = io.StringIO()
     stream.close()
-    with progress(tally_at([START]), stream, every_s=0.01):
+    with progress(Bar(tally_at([START])), stream, every_s=0.01):
         time.sleep(0.05)
 
 
 def test_off_shows_nothing_on_a_terminal() -> None:
     """`off` is silent even where somebody watches."""
     stream = Terminal()
-    with progress(tally_at([START]), stream, show=Show.OFF):
+    with progress(Bar(tally_at([START])), stream, show=Show.OFF):
         pass
     assert stream.getvalue() == ""
 
@@ -127,7 +127,7 @@ def test_terminal_gets_a_bar_that_leaves_nothing_behind(monkeypatch: pytest.Monk
     """On a real terminal the bar is drawn, and erased at the end."""
     monkeypatch.setenv("TERM", "xterm-256color")
     ours, theirs = pty.openpty()
-    with os.fdopen(theirs, "w") as stream, progress(tally_at([START]), stream):
+    with os.fdopen(theirs, "w") as stream, progress(Bar(tally_at([START])), stream):
         time.sleep(0.4)
     shown = ""
     with suppress(OSError):  # how a terminal ends whose other side is closed

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Group
+from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
 
 from bulkaudio.cli import failure
 from bulkaudio.cli.help_page import HelpPage
@@ -62,7 +62,9 @@ Simulate, download and sum up: no key and no network needed.
 COMMANDS = (
     ("download", "bulkaudio.cli.download:download", WORK, DOWNLOAD),
     ("status", "bulkaudio.cli.status:status", LOOK, STATUS),
+    ("verify", "bulkaudio.cli.verify:verify", LOOK, VERIFY),
     ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),
+    ("demo", "bulkaudio.cli.demo:demo", TRY, DEMO),
 )
 
 
@@ -107,8 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _end_badly(arguments: Sequence[str], error: BulkAudioError) -> int:
     """Tell the error; scripts get their line also when `download` did not get as far as to run."""
-    is_verbose = any(a == "--verbose" or (a[:1] == "-" and a[1:2] == "v") for a in arguments)
-    code = failure.tell(error, is_verbose=is_verbose)
+    # Parsing may be what went wrong, so it cannot be asked.
+    flags = [each for each in arguments if set(each) == {"-", "v"} or each == "--verbose"]
+    verbosity = sum(1 if flag == "--verbose" else flag.count("v") for flag in flags)
+    code = failure.tell(error, verbosity=verbosity)
     if arguments[:1] == ["download"] and "--json" in arguments:
         from bulkaudio.cli.result import early_line
 
@@ -130,5 +134,12 @@ def _run(arguments: Sequence[str]) -> int:
     except CycloptsError as error:
         command = next((name for name, *_ in COMMANDS if name in arguments[:1]), "")
         words = " ".join(word for word in ("bulkaudio", command, "--help") if word)
-        raise UsageError(str(error).strip(), fix=f"{words} lists what there is.") from error
+        raise UsageError(_sentence(error), fix=f"{words} lists what there is.") from error
     return result if isinstance(result, int) else 0
+
+
+def _sentence(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError):
+        surplus = " ".join(error.unused_tokens or ())
+        return f"Not understood: {surplus[:80]}"
+    return str(error).strip()

@@ -11,34 +11,41 @@ from bulkaudio.cli.options import DEFAULTS, DownloadOptions
 
 if TYPE_CHECKING:
     from bulkaudio.conduct import RunResult
+    from bulkaudio.observe.summary import Summary
     from bulkaudio.observe.tally import Tally
     from bulkaudio.settings import DownloadRequest
 
 
 def download(options: DownloadOptions = DEFAULTS) -> int:
     """Save the recordings of a listing, or of a file of ids, into an archive."""
+    from bulkaudio.cli.result import show
+
+    return show(summary_of(options), options.output)
+
+
+def summary_of(options: DownloadOptions) -> "Summary":
+    """Do the run, with its progress and signals, and sum it up; errors are in the summary."""
     from bulkaudio.cli.failure import bug
-    from bulkaudio.cli.result import EarlyEnd, show
+    from bulkaudio.cli.result import EarlyEnd
     from bulkaudio.errors import BulkAudioError
     from bulkaudio.observe.summary import Summary, Tally
 
     started_at = datetime.now(UTC)
     tally = Tally()
     try:
-        summary = Summary.of(_run(options, tally, started_at), tally)
+        return Summary.of(_run(options, tally, started_at), tally)
     except Exception as caught:  # noqa: BLE001 - even a bug ends in a summary of what was saved
         error = caught if isinstance(caught, BulkAudioError) else bug(caught)
         archive = Path(options.where.out or "")
         early = EarlyEnd(error=error, started_at=started_at, archive=archive)
-        summary = Summary.of(early, tally)
-    return show(summary, options.output)
+        return Summary.of(early, tally)
 
 
 def _run(options: DownloadOptions, tally: "Tally", now: datetime) -> "RunResult":
     from bulkaudio.cli.failure import say
     from bulkaudio.cli.request import make_request, window_words
     from bulkaudio.observe.logs import Format, LogOptions, logging_to
-    from bulkaudio.observe.progress import Show, progress
+    from bulkaudio.observe.progress import Bar, Show, progress
 
     output = options.output
     request = make_request(options, now=now)
@@ -56,7 +63,7 @@ def _run(options: DownloadOptions, tally: "Tally", now: datetime) -> "RunResult"
     with ExitStack() as watching:
         watching.enter_context(logging_to(log))
         shown = Show.OFF if is_hidden else Show(output.progress)
-        watching.enter_context(progress(tally, sys.stderr, show=shown))
+        watching.enter_context(progress(Bar(tally), sys.stderr, show=shown))
         return asyncio.run(_conduct(request, tally, is_quiet=output.quiet))
 
 

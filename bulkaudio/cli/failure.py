@@ -19,9 +19,15 @@ def say(text: str) -> None:
         return
 
 
-def tell(error: BulkAudioError, *, is_verbose: bool = False) -> int:
-    """Print an error; return its exit code."""
-    _trace(error, is_verbose=is_verbose)
+def tell(error: BulkAudioError, *, verbosity: int = 0) -> int:
+    """
+    Print an error; return its exit code.
+
+    Args:
+        verbosity: From 1 on with the traceback of a bug, from 2 on with that of any error.
+    """
+    if verbosity > 1 or (verbosity and error.exit_code == BulkAudioError.exit_code):
+        _trace(error)
     say("\n".join(_sentences(error)))
     return error.exit_code
 
@@ -44,12 +50,11 @@ def _sentences(error: BulkAudioError) -> list[str]:
     return lines
 
 
-def _trace(error: BaseException, *, is_verbose: bool) -> None:
-    if is_verbose:
-        try:
-            traceback.print_exception(error, file=sys.stderr)
-        except (OSError, ValueError):
-            return
+def _trace(error: BaseException) -> None:
+    try:
+        traceback.print_exception(error, file=sys.stderr)
+    except (OSError, ValueError):
+        return
 
 
 def _visible(text: str) -> str:

@@ -7,10 +7,10 @@ from dataclasses import fields
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
-from bulkaudio.cli.options import DownloadOptions, SourceOptions
+from bulkaudio.cli.options import DownloadOptions, KeyOptions, SourceOptions
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Noted
-from bulkaudio.keys import KeyFinder
+from bulkaudio.keys import FoundKeys, KeyFinder
 from bulkaudio.model import Direction, Metadata
 from bulkaudio.observe.logs import LogEvents
 from bulkaudio.settings import (
@@ -43,7 +43,7 @@ def make_request(
         region=what.region,
         account=what.account,
         agent=what.agent,
-        find_keys=_key_lookup(options, environ),
+        find_keys=key_lookup(options.keys, environ),
         csv=Path(source.csv).expanduser() if source.csv not in {None, "-"} else None,
         csv_is_stdin=source.csv == "-",
         id_column=source.id_column,
@@ -184,24 +184,30 @@ def _directions(chosen: Sequence[str] | None) -> tuple[Direction, ...] | None:
 
 
 class _KeyLookup:
-    """Finds the keys, and logs what a person should know about their files."""
+    """Finds the keys once, and logs what a person should know about their files."""
 
     def __init__(self, finder: KeyFinder) -> None:
         self._finder = finder
+        self._found: dict[str, FoundKeys] = {}
 
     def __call__(self, region: str) -> tuple[ApiKey, ApiKey | None]:
-        found = self._finder.find(region)
+        known = self._found.get(region)
+        if known is not None:
+            return known.api_key, known.conversations_key
+        # Standard input gives its key only once, and a note need not be told twice.
+        found = self._found[region] = self._finder.find(region)
         log = LogEvents()
         for text in found.notes:
             log(Noted(text=text))
         return found.api_key, found.conversations_key
 
 
-def _key_lookup(options: DownloadOptions, environ: Mapping[str, str]) -> _KeyLookup:
+def key_lookup(options: KeyOptions, environ: Mapping[str, str]) -> _KeyLookup:
+    """Make the lookup of keys that a request carries; nothing is read before it is called."""
     return _KeyLookup(
         KeyFinder(
-            api_key_file=options.keys.api_key_file,
-            conversations_key_file=options.keys.conversations_key_file,
+            api_key_file=options.api_key_file,
+            conversations_key_file=options.conversations_key_file,
             environ=environ,
             stdin=sys.stdin.buffer if sys.stdin is not None else None,
         )

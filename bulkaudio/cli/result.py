@@ -50,7 +50,7 @@ def show(summary: Summary, options: OutputOptions) -> int:
     """
     code = summary.exit_code
     if summary.error is not None:
-        failure.tell(summary.error, is_verbose=options.verbose > 0)
+        failure.tell(summary.error, verbosity=options.verbose)
     if options.summary_file is not None:
         code = code or _keep(summary, options.summary_file)
     with survived_pipe():

@@ -52,14 +52,12 @@ async def look(archive: Path) -> "Standing":
     import asyncio
     import shutil
 
+    from bulkaudio.cli.existing import require_archive
     from bulkaudio.cli.standing import Standing
-    from bulkaudio.errors import ArchiveBusyError, UsageError
+    from bulkaudio.errors import ArchiveBusyError
     from bulkaudio.observe.status_file import is_live, read_status
 
-    if not await asyncio.to_thread((archive / ".bulkaudio").is_dir):
-        raise UsageError(
-            f"{archive} is no archive of bulkaudio.", fix="Name the folder given as --out."
-        )
+    await asyncio.to_thread(require_archive, archive)
     now = datetime.now(UTC)
     free = (await asyncio.to_thread(shutil.disk_usage, archive)).free
     written = await asyncio.to_thread(read_status, archive)

@@ -16,7 +16,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from logging.handlers import QueueHandler, QueueListener
 from pathlib import Path
+from queue import Queue
 from typing import Any, TextIO
 
 from bulkaudio.errors import StorageError
@@ -43,6 +45,9 @@ NAMES = (
     *("note", "message"),
 )
 """Every event name; ``message`` is anything that was not made from an event."""
+
+MAX_WAITING = 10_000
+"""Records waiting to be written."""
 
 LOGGER = logging.getLogger("bulkaudio")
 
@@ -112,13 +117,19 @@ def logging_to(options: LogOptions, stream: TextIO | None = None) -> Iterator[No
     level, propagates = LOGGER.level, LOGGER.propagate
     LOGGER.setLevel(min(handler.level for handler in handlers))
     LOGGER.propagate = False
-    for handler in handlers:
-        LOGGER.addHandler(handler)
+    # Records are written in a thread: they are made on the loop, where nothing may touch a disk
+    # or wait for whoever reads stderr.
+    inlet = _Inlet(Queue(MAX_WAITING))
+    outlet = QueueListener(inlet.queue, *handlers, respect_handler_level=True)
+    outlet.start()
+    LOGGER.addHandler(inlet)
     try:
         yield
     finally:
+        LOGGER.removeHandler(inlet)
+        inlet.close()
+        outlet.stop()
         for handler in handlers:
-            LOGGER.removeHandler(handler)
             handler.close()
         LOGGER.setLevel(level)
         LOGGER.propagate = propagates
@@ -153,6 +164,18 @@ def _file_handler(options: LogOptions, path: Path) -> logging.Handler:
     handler.setLevel(logging.DEBUG if options.verbosity > 1 else logging.INFO)
     handler.setFormatter(JsonLines() if options.format is Format.JSON else DatedText())
     return handler
+
+
+class _Inlet(QueueHandler):
+    """Takes records as they are; what a disk cannot follow is dropped rather than waited for."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Leave the record whole: it stays in this process."""
+        return record
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Drop it."""
+        del record
 
 
 class _StderrHandler(logging.StreamHandler[TextIO]):

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from bulkaudio.model import Outcome
 from bulkaudio.observe.summary import Summary
+from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.policy import Reason
 from bulkaudio.quantities import format_bytes, format_duration
 
@@ -43,7 +44,7 @@ WORDS = {
 
 def human(summary: Summary) -> RenderableType:
     """Lay the summary out for people; without colours it reads the same."""
-    return Group(*_parts(summary))
+    return Trimmed(Group(*_parts(summary)))
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:
@@ -98,8 +99,11 @@ def _headline(summary: Summary) -> Text:
         line.append(": there was nothing to do")
     else:
         line.append(": nothing saved")
-    line.append(f" in {format_duration(summary.duration_s)}.")
-    return line
+    return line.append(f" in {_duration(summary.duration_s)}.")
+
+
+def _duration(seconds: float) -> str:
+    return format_duration(seconds) if seconds >= 0.1 else "less than 0.1s"
 
 
 def _table(summary: Summary) -> Table:

@@ -8,9 +8,9 @@ for it.
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TextIO
+from functools import partial
+from typing import Protocol, TextIO
 
 from rich.console import Group, RenderableType
 from rich.live import Live
@@ -27,7 +27,7 @@ from bulkaudio.observe.pace import (
     status_line,
 )
 from bulkaudio.observe.tally import Tally
-from bulkaudio.observe.terminal import console, is_lively
+from bulkaudio.observe.terminal import console, is_lively, is_terminal
 from bulkaudio.quantities import format_duration
 
 LINE_EVERY_S = 60.0
@@ -45,31 +45,50 @@ class Show(StrEnum):
     OFF = "off"
 
 
+class View(Protocol):
+    """What progress is made from; asked in a thread of its own."""
+
+    def line(self) -> str:
+        """Say how things are, in one line."""
+        ...
+
+    def render(self) -> RenderableType:
+        """Draw how things are, for a terminal."""
+        ...
+
+
 @contextmanager
 def progress(
-    tally: Tally, stream: TextIO, *, show: Show = Show.AUTO, every_s: float = LINE_EVERY_S
+    view: View, stream: TextIO, *, show: Show = Show.AUTO, every_s: float = LINE_EVERY_S
 ) -> Iterator[None]:
     """
-    Show how a run goes while the block runs.
+    Show how things go while the block runs.
 
     Args:
-        show: `Show.ON` shows lines where `Show.AUTO` would do so too, and the bar also in CI; a
-            stream that is no terminal never gets control codes.
+        show: `Show.ON` shows the bar also in CI; a stream that is no terminal never gets control
+            codes.
         every_s: Between two lines.
     """
     if show is Show.OFF:
         yield
-    elif is_lively(stream) or (show is Show.ON and is_lively(stream, {})):
-        with _bar(tally, stream):
+    elif is_lively(stream) or (show is Show.ON and is_terminal(stream)):
+        live = Live(
+            console=console(stream),
+            get_renderable=view.render,
+            refresh_per_second=FRAMES_PER_S,
+            # The summary says it all; a bar left standing would only be in its way.
+            transient=True,
+            redirect_stdout=False,
+        )
+        with live:
             yield
     else:
-        with ticking(_Lines(tally, stream).write, every_s):
+        with _ticking(partial(_write_line, view, stream), every_s):
             yield
 
 
 @contextmanager
-def ticking(work: Callable[[], None], every_s: float) -> Iterator[None]:
-    """Call `work` every so often in a thread of its own, while the block runs."""
+def _ticking(work: Callable[[], None], every_s: float) -> Iterator[None]:
     done = threading.Event()
 
     def tick() -> None:
@@ -85,61 +104,54 @@ def ticking(work: Callable[[], None], every_s: float) -> Iterator[None]:
         thread.join(PATIENCE_S)
 
 
-@contextmanager
-def _bar(tally: Tally, stream: TextIO) -> Iterator[None]:
-    bar = Bar(tally)
-    live = Live(
-        console=console(stream),
-        get_renderable=bar.render,
-        refresh_per_second=FRAMES_PER_S,
-        # The summary says it all; a bar left standing would only be in its way.
-        transient=True,
-        redirect_stdout=False,
-    )
-    with live:
-        yield
+def _write_line(view: View, stream: TextIO) -> None:
+    try:
+        stream.write(f"bulkaudio: {view.line()}\n")
+        stream.flush()
+    except (OSError, ValueError):
+        # Whoever read the lines is gone; the run is not their business.
+        return
 
 
-@dataclass(slots=True)
-class _Lines:
-    tally: Tally
-    stream: TextIO
-    speed: Speedometer = field(default_factory=Speedometer)
-
-    def write(self) -> None:
-        snapshot = self.tally.snapshot()
-        line = status_line(snapshot, self.speed.read(snapshot))
-        try:
-            self.stream.write(f"bulkaudio: {line}\n")
-            self.stream.flush()
-        except (OSError, ValueError):
-            # Whoever read the lines is gone; the run is not their business.
-            return
-
-
-@dataclass(slots=True)
 class Bar:
-    """Two lines: how far, how fast and how long; then how the hosts are doing."""
+    """A run: how far, how fast and how long; then how the hosts are doing."""
 
-    tally: Tally
-    speed: Speedometer = field(default_factory=Speedometer)
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._speed = Speedometer()
+        self._speed.read(tally.snapshot())
+
+    def line(self) -> str:
+        """Say it in one line."""
+        snapshot = self._tally.snapshot()
+        return status_line(snapshot, self._speed.read(snapshot))
 
     def render(self) -> RenderableType:
-        """Draw the run as it is now."""
-        snapshot = self.tally.snapshot()
-        rate = self.speed.read(snapshot)
+        """Draw it in two lines."""
+        snapshot = self._tally.snapshot()
+        rate = self._speed.read(snapshot)
         counts = snapshot.counts
         # Until the total is known a share of it would only mislead: the bar swings to and fro.
         total = float(max(1, counts.recordings)) if snapshot.is_total_known else None
-        bar = ProgressBar(total=total, completed=counts.settled, width=24)
         left = remaining_s(snapshot, rate)
-        row = Table.grid(padding=(0, 2))
-        row.add_row(
-            bar,
-            Text(progress_words(snapshot), style="bold", no_wrap=True),
-            Text(rate_words(rate), no_wrap=True),
-            Text("" if left is None else f"{format_duration(round(left))} left", no_wrap=True),
+        words = (
+            progress_words(snapshot),
+            rate_words(rate),
+            "" if left is None else f"{format_duration(round(left))} left",
         )
         state = Text(", ".join(state_words(snapshot)), style="dim", no_wrap=True)
         state.truncate(200, overflow="ellipsis")
-        return Group(row, state)
+        return Group(bar_row(total, counts.settled, *words), state)
+
+
+def bar_row(total: float | None, completed: float, *words: str) -> RenderableType:
+    """Draw a bar with words beside it; without a total it swings."""
+    row = Table.grid(padding=(0, 2))
+    row.add_row(
+        ProgressBar(total=total, completed=completed, width=24),
+        *(
+            Text(each, style="" if number else "bold", no_wrap=True)
+            for number, each in enumerate(words)
+        ),
+    )
+    return row

@@ -1,10 +1,12 @@
 """What a stream can show: colours, a moving bar, or plain lines only."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TextIO
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
 PLAIN_WIDTH = 100
 """Of pages in files and mails, where nothing says how wide the reader's window is."""
@@ -42,3 +44,21 @@ def console(stream: TextIO, environ: Mapping[str, str] | None = None) -> Console
         markup=False,
         emoji=False,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Trimmed:
+    """A page without the blanks that tables put at the end of lines, for files and for copying."""
+
+    page: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        """Lay the page out, line by line."""
+        for line in console.render_lines(self.page, options, pad=False):
+            while line and not line[-1].text.strip():
+                line.pop()
+            if line:
+                last = line.pop()
+                line.append(Segment(last.text.rstrip(), last.style))
+            yield from line
+            yield Segment.line()

@@ -1,0 +1,163 @@
+"""What the command ``verify`` found, as a document and as a page; and how far it is meanwhile."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bulkaudio.observe.page import plural
+from bulkaudio.observe.progress import View, bar_row
+from bulkaudio.observe.summary import Summary
+from bulkaudio.quantities import format_bytes
+from bulkaudio.verify import Finding, Progress, Report
+
+SCHEMA = "bulkaudio.verify/1"
+MAX_LISTED = 100
+SHOWN = 10
+
+DAMAGE_EXIT_CODE = 7
+
+WORDS = {
+    "missing": "the file is gone",
+    "not_a_file": "something else has its name",
+    "unreadable": "it cannot be read",
+    "size": "its size has changed",
+    "content": "its bytes have changed",
+    "proof": "it is no whole recording",
+}
+
+
+@dataclass(slots=True)
+class VerifyView:
+    """
+    How far verifying got, and then the repair; a progress view.
+
+    Attributes:
+        repair: The view of fetching again, once that has begun.
+    """
+
+    now: Progress | None = None
+    repair: View | None = None
+
+    def see(self, progress: Progress) -> None:
+        """Remember the last state."""
+        self.now = progress
+
+    def line(self) -> str:
+        """Say it in one line."""
+        return self.repair.line() if self.repair else ", ".join(self._words())
+
+    def render(self) -> RenderableType:
+        """Draw it."""
+        if self.repair is not None:
+            return self.repair.render()
+        total, checked = (float(max(1, self.now.of)), self.now.checked) if self.now else (None, 0)
+        return bar_row(total, checked, *self._words())
+
+    def _words(self) -> Sequence[str]:
+        if self.now is None:
+            return ("opening the archive",)
+        now = self.now
+        words = [f"{now.checked:,} of {now.of:,} recordings read", format_bytes(now.bytes)]
+        return [*words, f"{now.damaged:,} damaged"] if now.damaged else words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """
+    How verifying, and repairing where asked for, ended.
+
+    Attributes:
+        set_aside: Where damaged files were moved to, relative to the archive.
+        refetch: The run that fetched them again; None without --repair, or with nothing to do.
+    """
+
+    archive: Path
+    report: Report
+    set_aside: Sequence[PurePosixPath] = ()
+    refetch: Summary | None = None
+
+    @property
+    def exit_code(self) -> int:
+        """0 when everything is whole, or whole again."""
+        if self.report.is_clean:
+            return 0
+        if self.refetch is None or self.report.is_truncated:
+            return DAMAGE_EXIT_CODE
+        # Also what was found to have no recording any more, or not yet, is still damage.
+        is_whole = self.refetch.counts.saved == len(self.report.findings)
+        return 0 if is_whole else self.refetch.exit_code or DAMAGE_EXIT_CODE
+
+    def document(self) -> dict[str, Any]:
+        """Return what ``verify --json`` prints."""
+        report = self.report
+        return {
+            "schema": SCHEMA,
+            "archive": str(self.archive),
+            "exit_code": self.exit_code,
+            "checked": report.checked,
+            "bytes": report.bytes,
+            "damaged": [_entry(finding) for finding in report.damaged[:MAX_LISTED]],
+            "damaged_count": len(report.damaged),
+            "missing": [_entry(finding) for finding in report.missing[:MAX_LISTED]],
+            "missing_count": len(report.missing),
+            "unknown": list(report.unknown[:MAX_LISTED]),
+            "unknown_count": report.unknown_count,
+            "truncated": report.is_truncated,
+            "set_aside": [str(path) for path in self.set_aside[:MAX_LISTED]],
+            "refetch": self.refetch.document() if self.refetch else None,
+        }
+
+    def page(self) -> RenderableType:
+        """Lay it out for people."""
+        return Group(*self._parts())
+
+    def _parts(self) -> Iterator[RenderableType]:
+        report = self.report
+        read = f"{plural(report.checked, 'recording')} read ({format_bytes(report.bytes)})"
+        if report.is_clean:
+            yield Text("Whole", style="bold green").append(f": {read}, every one as it was saved.")
+        else:
+            counts = f"{len(report.damaged):,} damaged, {len(report.missing):,} missing"
+            yield Text("Damage", style="bold red").append(f": {counts}; {read}.")
+            yield Padding(_table(report.findings[:SHOWN]), (0, 0, 0, 2))
+            if len(report.findings) > SHOWN:
+                yield Text(f"  … and {len(report.findings) - SHOWN:,} more; --json tells more")
+        if report.unknown_count:
+            names = ", ".join(report.unknown[:3]) + (" …" if report.unknown_count > 3 else "")
+            yield Text(f"{plural(report.unknown_count, 'unknown file')}, left alone: {names}")
+        if self.set_aside:
+            kept = self.set_aside[0].parent
+            yield Text(f"{plural(len(self.set_aside), 'damaged file')} moved to {kept}")
+        if self.refetch is not None:
+            yield Text(f"{plural(self.refetch.counts.saved, 'recording')} fetched again.")
+        if self.exit_code == DAMAGE_EXIT_CODE:
+            yield Text("Run verify --repair to fetch what is damaged or missing again.")
+
+
+def _table(findings: Sequence[Finding]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    for finding in findings:
+        words = WORDS.get(finding.damage.value, finding.damage.value)
+        detail = f" ({finding.detail})" if finding.detail else ""
+        direction = finding.recording.direction.value
+        table.add_row(finding.recording.conversation_id, direction, words + detail)
+    return table
+
+
+def _entry(finding: Finding) -> dict[str, Any]:
+    return {
+        "id": finding.recording.conversation_id,
+        "direction": finding.recording.direction.value,
+        "path": str(finding.path),
+        "damage": finding.damage.value,
+        "detail": finding.detail,
+    }

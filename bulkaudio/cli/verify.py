@@ -1,0 +1,143 @@
+"""The command ``verify``: every saved file against its proof, and the damaged ones again."""
+
+import asyncio
+import json as json_text
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+from bulkaudio.cli.options import KEYS, KeyOptions
+
+if TYPE_CHECKING:
+    from bulkaudio.archive import OpenArchive
+    from bulkaudio.cli.findings import Findings, VerifyView
+    from bulkaudio.settings import DownloadRequest
+    from bulkaudio.verify import Report
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyOptions:
+    """What to do about damage, and how it is told."""
+
+    repair: Annotated[
+        bool,
+        Parameter(
+            negative="", help="Set damaged files aside, and fetch them and missing ones again."
+        ),
+    ] = False
+    json: Annotated[bool, Parameter(negative="", help="Print one line of JSON.")] = False
+    quiet: Annotated[
+        bool, Parameter(alias="-q", negative="", help="Print nothing unless damage is found.")
+    ] = False
+    progress: Annotated[
+        Literal["auto", "on", "off"],
+        Parameter(help="A bar on terminals, elsewhere one line a minute."),
+    ] = "auto"
+    ca_bundle: Annotated[
+        Path | None, Parameter(metavar="FILE", help="Trust these certificates (PEM) as well.")
+    ] = None
+    proxy: Annotated[
+        str | None,
+        Parameter(metavar="URL", help="Go through this proxy; proxy variables are ignored."),
+    ] = None
+    config: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE", help="Read options from this TOML file instead of the usual one."
+        ),
+    ] = None
+    keys: Annotated[KeyOptions, Parameter(name="*", group=KEYS)] = field(default_factory=KeyOptions)
+
+
+DEFAULTS = VerifyOptions()
+
+
+def verify(
+    archive: Annotated[Path, Parameter(help="The archive's folder.")],
+    /,
+    options: VerifyOptions = DEFAULTS,
+) -> int:
+    """Check every saved file against its recorded size, SHA-256 and WAV proof."""
+    from bulkaudio.cli import failure
+    from bulkaudio.cli.existing import require_archive
+    from bulkaudio.cli.findings import VerifyView
+    from bulkaudio.observe.logs import LogOptions, logging_to
+    from bulkaudio.observe.progress import Show, progress
+    from bulkaudio.observe.terminal import console
+
+    require_archive(archive)
+    show = Show.OFF if options.quiet else Show(options.progress)
+    view = VerifyView()
+    with logging_to(LogOptions(is_quiet=options.quiet)), progress(view, sys.stderr, show=show):
+        findings = asyncio.run(_look(archive, options, view))
+    if findings.refetch is not None and findings.refetch.error is not None:
+        failure.tell(findings.refetch.error)
+    if options.json:
+        print(json_text.dumps(findings.document(), separators=(",", ":")), flush=True)
+    elif not (options.quiet and findings.report.is_clean):
+        console(sys.stdout).print(findings.page())
+    return findings.exit_code
+
+
+async def _look(archive: Path, options: VerifyOptions, view: "VerifyView") -> "Findings":
+    from bulkaudio.archive import open_archive
+    from bulkaudio.cli.findings import Findings
+    from bulkaudio.verify import verify as verify_all
+
+    async with open_archive(archive) as held:
+        report = await verify_all(held.ledger, held.store, on_progress=view.see)
+        if report.is_clean or not options.repair:
+            return Findings(archive=archive, report=report)
+        return await _repair(held, report, options, view)
+
+
+async def _repair(
+    held: "OpenArchive", report: "Report", options: VerifyOptions, view: "VerifyView"
+) -> "Findings":
+    from bulkaudio.assembly import find_keys
+    from bulkaudio.cli.findings import Findings
+    from bulkaudio.cli.signals import Signals
+    from bulkaudio.conduct import Watch
+    from bulkaudio.observe.logs import LogEvents
+    from bulkaudio.observe.progress import Bar
+    from bulkaudio.observe.summary import Summary, Tally
+    from bulkaudio.repair import refetch
+    from bulkaudio.stopper import Stopper
+    from bulkaudio.verify import quarantine
+
+    request = _request(held.root, options, os.environ)
+    # A missing key is told before anything is moved.
+    await find_keys(request, await held.remembered())
+    set_aside = await quarantine(held.ledger, held.store, report.findings)
+    tally, stopper = Tally(), Stopper()
+    watch = Watch(tally=tally, observers=[LogEvents()], stopper=stopper)
+    signals = Signals(stopper=stopper, tally=tally, grace_s=request.budgets.grace_s)
+    recordings = [finding.recording for finding in report.findings]
+    view.repair = Bar(tally)
+    with signals.handled():
+        result = await refetch(held, recordings, request, watch)
+    return Findings(
+        archive=held.root, report=report, set_aside=set_aside, refetch=Summary.of(result, tally)
+    )
+
+
+def _request(
+    archive: Path, options: VerifyOptions, environ: Mapping[str, str]
+) -> "DownloadRequest":
+    from bulkaudio.cli.request import key_lookup
+    from bulkaudio.settings import DownloadRequest, Place
+
+    return DownloadRequest(
+        find_keys=key_lookup(options.keys, environ),
+        place=Place(out=archive),
+        audio_url=environ.get("BULKAUDIO_AUDIO_URL") or None,
+        conversations_url=environ.get("BULKAUDIO_CONVERSATIONS_URL") or None,
+        ca_bundle=options.ca_bundle.expanduser() if options.ca_bundle else None,
+        proxy=options.proxy,
+    )
