@@ -56,7 +56,10 @@ Serves both APIs on loopback, with synthetic speech and faults on request, until
 """
 
 DEMO = """\
-Simulate, download and sum up: no key and no network needed.
+Download from a stand-in that fails on purpose; needs no key and no network.
+
+Leaves 360 synthetic recordings in a folder of its own, shows that a second run fetches nothing, and \
+tells how to do the same with your own key.
 """
 
 COMMANDS = (

@@ -76,7 +76,7 @@ def instructions(simulator: "Simulator") -> str:
     command = (
         f"python -m bulkaudio download --since {calls.since:%Y-%m-%d} --until {calls.until:%Y-%m-%d}"
         f" --region us --account {simulator.account} --agent {simulator.agent}"
-        " --direction all --out bulkaudio-demo"
+        " --direction all --out simulated"
     )
     return "\n".join(
         (

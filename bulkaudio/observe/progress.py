@@ -148,7 +148,15 @@ def bar_row(total: float | None, completed: float, *words: str) -> RenderableTyp
     """Draw a bar with words beside it; without a total it swings."""
     row = Table.grid(padding=(0, 2))
     row.add_row(
-        ProgressBar(total=total, completed=completed, width=24),
+        ProgressBar(
+            total=total,
+            completed=completed,
+            width=24,
+            # The library's usual red would look like trouble.
+            complete_style="cyan",
+            finished_style="green",
+            pulse_style="cyan",
+        ),
         *(
             Text(each, style="" if number else "bold", no_wrap=True)
             for number, each in enumerate(words)
