@@ -202,8 +202,13 @@ def check_archive(archive: Path, simulator: Simulator) -> dict[tuple[str, str], 
     return rows
 
 
-async def until(holds: Callable[[], bool], *, seconds: float = 20.0) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens in another process
+async def until(
+    holds: Callable[[], bool], process: asyncio.subprocess.Process | None = None
+) -> None:
+    """Wait until something holds, while the process that is to bring it about is running."""
+    async with asyncio.timeout(30.0):
+        while not holds():
+            if process is not None and process.returncode is not None:
+                stderr = b"" if process.stderr is None else await process.stderr.read()
+                raise AssertionError(f"it ended with {process.returncode}: {stderr.decode()}")
             await asyncio.sleep(0.005)
