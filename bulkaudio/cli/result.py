@@ -52,7 +52,8 @@ def show(summary: Summary, options: OutputOptions) -> int:
     if summary.error is not None:
         failure.tell(summary.error, verbosity=options.verbose)
     if options.summary_file is not None:
-        code = code or _keep(summary, options.summary_file)
+        flaw = _keep(summary, options.summary_file)
+        code = code or flaw
     with survived_pipe():
         if options.json:
             print(summary.to_json(), flush=True)

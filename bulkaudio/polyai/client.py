@@ -204,7 +204,7 @@ class Session:
             raw = await self._get(url, headers, target)
             if raw.status not in STATUSES:
                 first_byte_s = asyncio.get_running_loop().time() - started_at
-                return Sent(raw=raw, correlation_id=own_id, first_byte_s=first_byte_s)
+                return Sent(raw=raw, correlation_id=own_id, first_byte_s=first_byte_s, key=key)
             raw.close()
             visited.append(url)
             try:

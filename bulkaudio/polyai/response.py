@@ -14,6 +14,7 @@ from bulkaudio.polyai.envelope import MAX_ENVELOPE_BYTES, Envelope, correlation_
 from bulkaudio.polyai.throughput import Throughput, TransferLimits
 from bulkaudio.polyai.translate import WIRE_ERRORS, BodyTooLarge, reading_failure
 from bulkaudio.retry import AttemptFailed
+from bulkaudio.settings import Secret
 
 CORRELATION_HEADER = "X-PolyAI-Correlation-Id"
 ENVELOPE_S = 10.0
@@ -116,11 +117,17 @@ class Sent:
 
     Attributes:
         correlation_id: Which the request carried.
+        key: That no part of the answer may bring back; a gateway's error can echo our headers.
     """
 
     raw: aiohttp.ClientResponse
     correlation_id: str
     first_byte_s: float
+    key: Secret
+
+    def quotable(self, text: str | None) -> str | None:
+        """Return a text of the answer, unless the key stands in it."""
+        return None if text is None or self.key.reveal() in text else text
 
 
 async def receive(sent: Sent, limits: TransferLimits) -> Response:
@@ -134,18 +141,20 @@ async def receive(sent: Sent, limits: TransferLimits) -> Response:
         envelope = read_envelope(raw.status, await _beginning(raw.content))
     is_chunked = "chunked" in raw.headers.get("Transfer-Encoding", "").lower()
     length = None if is_chunked else _length(raw.headers.get("Content-Length"))
-    own_id = correlation_id(raw.headers.get(CORRELATION_HEADER))
+    their_id = sent.quotable(correlation_id(raw.headers.get(CORRELATION_HEADER)))
     return Response(
         answer=Answer(
             http_status=raw.status,
-            error_code=envelope.code,
+            error_code=sent.quotable(envelope.code),
             content_encoding=raw.headers.get("Content-Encoding"),
-            correlation_id=own_id or envelope.correlation_id or sent.correlation_id,
+            correlation_id=their_id
+            or sent.quotable(envelope.correlation_id)
+            or sent.correlation_id,
             retry_after=raw.headers.get("Retry-After"),
             date=raw.headers.get("Date"),
             received_at=datetime.now(UTC),
         ),
-        error_message=envelope.message,
+        error_message=sent.quotable(envelope.message),
         content_type=raw.headers.get("Content-Type"),
         content_length=length,
         framed=is_chunked or length is not None,
