@@ -86,16 +86,16 @@ def _for_people(simulator: "Simulator", folder: "Folder", *, goes_on: bool) -> i
     from bulkaudio.cli import demo_words as words
     from bulkaudio.cli.download import summary_of
     from bulkaudio.cli.result import show
-    from bulkaudio.observe.terminal import console
+    from bulkaudio.observe.terminal import Trimmed, console
 
     page = console(sys.stdout)
     options = _options(simulator, folder)
-    page.print(words.opening(simulator, goes_on=goes_on))
+    page.print(Trimmed(words.opening(simulator, goes_on=goes_on)))
     page.print(words.command(simulator, folder, REGION), soft_wrap=True)
     if code := show(summary_of(options), options.output):
         return code
     asked = simulator.requests.total
-    page.print(words.trouble(simulator))
+    page.print(Trimmed(words.trouble(simulator)))
     page.print(words.again())
     if code := show(summary_of(options), options.output):
         return code
