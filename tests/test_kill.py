@@ -1,0 +1,220 @@
+"""Killed, interrupted or told to stop: nothing half under a final name, nothing fetched twice."""
+
+import asyncio
+import json
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from bulkaudio.simulator.calls import Calls
+from bulkaudio.simulator.faults import Fault, Faults
+from bulkaudio.simulator.server import Simulator
+from tests.program import (
+    Desk,
+    check_archive,
+    expected,
+    ledger_rows,
+    started,
+    temporary_files,
+    until,
+    wavs,
+)
+
+LATENCY_S = 0.02
+
+
+def recorded(count: int) -> Calls:
+    """Make calls that all have a recording."""
+    return Calls(count=count, speech_s=(0.05, 0.3), chat_share=0.0, opt_out_share=0.0)
+
+
+class Kills:
+    """Kills runs over one archive, and knows afterwards what may not be asked for again."""
+
+    def __init__(self, desk: Desk, source: tuple[str | Path, ...]) -> None:
+        self.desk = desk
+        self.source = source
+        self.durable: dict[tuple[str, str], int] = {}
+        """How often each recording had been asked for when it was found under its final name."""
+
+    async def kill_when(self, requests: int, more_s: float) -> None:
+        """Start a run, and kill it so many requests and seconds later."""
+        journal = self.desk.simulator.requests
+        goal = journal.total + requests
+        words = self.desk.words(*self.source)
+        async with started(*words, env=self.desk.env(), cwd=self.desk.cwd) as process:
+            await until(lambda: journal.total >= goal, process)
+            await asyncio.sleep(more_s)
+            process.kill()
+            await process.wait()
+        # The server notices broken connections a moment later.
+        await asyncio.sleep(0.05)
+        self.look()
+
+    def look(self) -> None:
+        """Check every promise of the archive, and that nothing durable was asked for again."""
+        asked = self.desk.simulator.requests.recordings()
+        for recording, times in self.durable.items():
+            assert asked[recording] == times, f"{recording} was fetched again"
+        if not (self.desk.archive / ".bulkaudio" / "ledger.db").exists():
+            return
+        rows = check_archive(self.desk.archive, self.desk.simulator)
+        durable = {recording for recording, row in rows.items() if row.status == "saved"}
+        for name in wavs(self.desk.archive):
+            direction, _, id_ = name.removesuffix(".wav").partition("/")
+            durable.add((id_, direction))
+        self.durable = {recording: asked[recording] for recording in durable}
+
+
+async def survive_kills(tmp_path: Path, kills: int, count: int) -> None:
+    """Kill runs at random moments, then let one end."""
+    rng = Random(kills)
+    async with Simulator(calls=recorded(count), latency_s=LATENCY_S) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        ids = simulator.calls.ids()
+        source = ("--csv", desk.csv(ids), "--direction", "user", "--direction", "agent")
+        killer = Kills(desk, source)
+        for _ in range(kills):
+            # On average half of the recordings are left when the last one is killed.
+            await killer.kill_when(rng.randrange(2 * count // kills), rng.uniform(0.0, 0.05))
+        assert killer.durable, "every kill came before anything was saved"
+
+        done = await desk.download(*source)
+        assert done.code == 0, done.stderr
+        killer.look()
+        assert len(killer.durable) == 2 * count
+        counts = done.summary["counts"]
+        assert counts["saved"] + counts["already"] == 2 * count
+        assert wavs(desk.archive) == expected(simulator, ids, ["user", "agent"])
+        assert temporary_files(desk.archive) == []
+
+        total = simulator.requests.total
+        again = await desk.download(*source)
+        assert again.summary["counts"]["already"] == 2 * count
+        assert simulator.requests.total == total
+
+
+async def test_two_kills_at_random_moments_cost_no_recording(tmp_path: Path) -> None:
+    """kill -9 twice, then one run: byte-exact, nothing durable fetched twice, nothing left over."""
+    await survive_kills(tmp_path, kills=2, count=150)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_ten_kills_at_random_moments_cost_no_recording(tmp_path: Path) -> None:
+    """kill -9 ten times, then one run: byte-exact, nothing durable fetched twice, nothing left."""
+    await survive_kills(tmp_path, kills=10, count=1500)
+
+
+async def test_parts_of_a_killed_run_are_gone_once_the_next_one_asks(tmp_path: Path) -> None:
+    """What was cut off by kill -9 is removed on the next start, before the first request."""
+    async with Simulator(calls=recorded(30)) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        simulator.faults = Faults(share=1.0, kinds=(Fault.DRIP,), pause_s=60.0)
+        words = desk.words("--csv", desk.csv(simulator.calls.ids()))
+        async with started(*words, env=desk.env(), cwd=tmp_path) as process:
+            tmp = desk.archive / ".bulkaudio" / "tmp"
+            await until(lambda: tmp.exists() and len(list(tmp.iterdir())) >= 4, process)
+            process.kill()
+        left = set(temporary_files(desk.archive))
+        assert len(left) >= 4
+        simulator.faults = Faults(share=1.0, kinds=(Fault.HANG,), pause_s=60.0)
+        simulator.requests.clear()
+        async with started(*words, env=desk.env(), cwd=tmp_path) as second:
+            await until(lambda: simulator.requests.total > 0, second)
+            assert not left & set(temporary_files(desk.archive))
+    assert wavs(desk.archive) == {}
+
+
+async def test_listing_that_was_killed_goes_on_at_its_page(tmp_path: Path) -> None:
+    """kill -9 while page two of three is asked for: the next run asks for two and three only."""
+    async with Simulator(calls=recorded(150), latency_s=0.4) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        words = desk.window("--page-size", "50")
+        async with started(*words, env=desk.env(), cwd=tmp_path) as process:
+            await until(lambda: len(simulator.requests.pages()) == 2, process)
+            process.kill()
+        page_two = next(cursor for cursor in simulator.requests.pages() if cursor)
+        # What the first page named is in the ledger before the second page is asked for.
+        assert {id_ for id_, _ in ledger_rows(desk.archive)} == set(simulator.calls.ids()[:50])
+
+        simulator.requests.clear()
+        simulator.latency_s = 0.0
+        done = await desk.list("--page-size", "50")
+        assert done.code == 0, done.stderr
+        pages = simulator.requests.pages()
+        assert len(pages) == 2
+        assert set(pages.values()) == {1}
+        assert page_two in pages
+        assert "" not in pages
+        assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+async def test_signal_drains_what_is_in_flight(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    """The first signal lets downloads end, takes no more, and ends with the signal's code."""
+    async with Simulator(calls=recorded(300), latency_s=0.3) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        ids = simulator.calls.ids()
+        words = desk.words("--csv", desk.csv(ids))
+        async with started(*words, env=desk.env(), cwd=tmp_path) as process:
+            await until(lambda: simulator.requests.total >= 20, process)
+            asked_before = simulator.requests.total
+            process.send_signal(number)
+            stdout, stderr = await process.communicate()
+        assert process.returncode == code, stderr.decode()
+        assert b"Traceback" not in stderr
+
+        lines = stdout.decode().splitlines()
+        assert len(lines) == 1
+        summary = json.loads(lines[0])
+        assert summary["status"] == "interrupted"
+        assert summary["exit_code"] == code
+        # Everything that was asked for was waited for and kept, and nothing more was asked for.
+        counts = summary["counts"]
+        assert counts["saved"] == simulator.requests.total <= asked_before + 64
+        assert counts["saved"] + counts["open"] == counts["recordings"]
+        assert len(wavs(desk.archive)) == counts["saved"]
+        check_archive(desk.archive, simulator)
+        assert temporary_files(desk.archive) == []
+
+        simulator.latency_s = 0.0
+        done = await desk.download("--csv", desk.csv(ids))
+        assert done.code == 0, done.stderr
+        assert done.summary["counts"]["already"] == counts["saved"]
+        assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
+        assert Counter(simulator.requests.recordings().values()) == {1: 300}
+
+
+async def test_second_signal_stops_at_once(tmp_path: Path) -> None:
+    """Nobody waits for a server that hangs, once SIGTERM came twice; a later run completes."""
+    async with Simulator(calls=recorded(40)) as simulator:
+        simulator.faults = Faults(share=1.0, kinds=(Fault.HANG,), pause_s=300.0)
+        desk = Desk.at(simulator, tmp_path)
+        ids = simulator.calls.ids()
+        words = desk.words("--csv", desk.csv(ids))
+        async with started(*words, env=desk.env(), cwd=tmp_path) as process:
+            await until(lambda: simulator.requests.total >= 8, process)
+            process.terminate()
+            with pytest.raises(TimeoutError):
+                # The first one alone waits out the grace time of 20 s.
+                await asyncio.wait_for(process.wait(), 1.0)
+            process.terminate()
+            began = time.monotonic()
+            stdout, stderr = await process.communicate()
+            assert time.monotonic() - began < 3.0
+        assert process.returncode == 143, stderr.decode()
+        assert json.loads(stdout)["status"] == "interrupted"
+        assert json.loads(stdout)["counts"]["saved"] == 0
+        assert temporary_files(desk.archive) == []
+
+        simulator.faults = Faults.none()
+        done = await desk.download("--csv", desk.csv(ids))
+        assert done.code == 0, done.stderr
+        assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
