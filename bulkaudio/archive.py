@@ -94,12 +94,15 @@ class OpenArchive:
 
 
 @asynccontextmanager
-async def open_archive(root: Path, *, layout: str | None = None) -> AsyncIterator[OpenArchive]:
+async def open_archive(
+    root: Path, *, layout: str | None = None, is_brief: bool = False
+) -> AsyncIterator[OpenArchive]:
     """
     Take the lock, open ledger and store, and recover what an earlier run left half done.
 
     Args:
         layout: Of a new archive; an existing one refuses another than its own.
+        is_brief: For a look only: a run that wants the archive meanwhile waits.
 
     Raises:
         ArchiveBusyError: Another run holds it.
@@ -109,7 +112,7 @@ async def open_archive(root: Path, *, layout: str | None = None) -> AsyncIterato
     chosen = Layout.parse(layout) if layout is not None else None
     async with AsyncExitStack() as stack:
         state = await LocalStore.prepare(root)
-        await stack.enter_async_context(ArchiveLock(state / "lock"))
+        await stack.enter_async_context(ArchiveLock(state / "lock", is_brief=is_brief))
         is_new = await LocalStore.is_empty(root)
         ledger = await Ledger.open(state / "ledger.db", is_new_allowed=is_new)
         stack.push_async_callback(ledger.aclose)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -140,3 +141,14 @@ def test_only_one_of_many_runs_gets_it(path: Path) -> None:
         for other in others:
             other.join()
         assert [other.exitcode for other in others] == [75, 75]
+
+
+def test_a_brief_look_is_waited_for(path: Path) -> None:
+    """A run that starts while somebody asks for the status is not turned away."""
+    look = ArchiveLock(path, is_brief=True)
+    look.acquire()
+    timer = threading.Timer(0.5, look.release)
+    timer.start()
+    with ArchiveLock(path):
+        assert not timer.is_alive()
+    timer.join()

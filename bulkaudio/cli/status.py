@@ -75,7 +75,7 @@ async def _from_ledger(archive: Path, now: datetime, free_bytes: int) -> "Standi
     from bulkaudio.archive import open_archive
     from bulkaudio.cli.standing import Standing
 
-    async with open_archive(archive) as held:
+    async with open_archive(archive, is_brief=True) as held:
         ledger = held.ledger
         run = await ledger.last_run()
         last: dict[str, Any] | None = None

@@ -11,6 +11,7 @@ import errno
 import fcntl
 import os
 import socket
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,14 @@ from bulkaudio.stores.disk import FILE_MODE, translated
 
 HOLDER_BYTES = 300
 
+BRIEF = "a brief look by "
+"""How the holder's description begins when it only reads."""
+
+BRIEF_S = 60.0
+POLL_S = 0.05
+POLLS_AT_LEAST = 3
+"""Between taking the lock and describing itself, a holder looks like the one before."""
+
 
 class ArchiveLock:
     """
@@ -30,15 +39,18 @@ class ArchiveLock:
 
     Args:
         path: ``ARCHIVE/.bulkaudio/lock``; its folder must exist.
+        is_brief: Held for a look only, so that others wait for it instead of being turned away:
+            somebody asking for the status must not cost a night.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_brief: bool = False) -> None:
         self._path = path
+        self._is_brief = is_brief
         self._fd: int | None = None
 
     def acquire(self) -> None:
         """
-        Take the lock, without waiting; blocks only for the file system.
+        Take the lock; blocks for the file system, and for others that only have a brief look.
 
         Raises:
             ArchiveBusyError: Another run holds it; the message names it.
@@ -51,10 +63,10 @@ class ArchiveLock:
         with translated(self._path):
             fd = os.open(self._path, flags, FILE_MODE)
             try:
-                self._lock(fd)
+                self._wait(fd)
                 os.fchmod(fd, FILE_MODE)
                 os.ftruncate(fd, 0)
-                os.pwrite(fd, _describe_holder().encode(), 0)
+                os.pwrite(fd, self._description().encode(), 0)
             except BaseException:
                 os.close(fd)
                 raise
@@ -66,17 +78,24 @@ class ArchiveLock:
         if fd is not None:
             os.close(fd)
 
-    def _lock(self, fd: int) -> None:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
-                raise
+    def _wait(self, fd: int) -> None:
+        give_up_at, polls = time.monotonic() + BRIEF_S, 0
+        while not _lock(fd):
+            polls += 1
             holder = printable(os.pread(fd, HOLDER_BYTES, 0).decode("utf-8", "replace"), 200)
-            raise ArchiveBusyError(
-                f"another run holds {self._path.parent.parent}: {holder or 'it has just begun'}",
-                fix="wait until it has ended; a run that is gone holds nothing",
-            ) from None
+            is_brief = holder.startswith(BRIEF) and time.monotonic() < give_up_at
+            if polls > POLLS_AT_LEAST and not is_brief:
+                raise ArchiveBusyError(
+                    f"another run holds {self._path.parent.parent}: "
+                    f"{holder or 'it has just begun'}",
+                    fix="wait until it has ended; a run that is gone holds nothing",
+                )
+            time.sleep(POLL_S)
+
+    def _description(self) -> str:
+        started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        kind = BRIEF if self._is_brief else ""
+        return f"{kind}process {os.getpid()} on {socket.gethostname()}, since {started}"
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -111,6 +130,11 @@ class ArchiveLock:
         self.release()
 
 
-def _describe_holder() -> str:
-    started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    return f"process {os.getpid()} on {socket.gethostname()}, since {started}"
+def _lock(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
+            raise
+        return False
+    return True
