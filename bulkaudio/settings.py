@@ -138,14 +138,12 @@ class Pace:
     Attributes:
         concurrency: Requests at once; None lets the gate find out.
         max_rate: Requests a second, over all workers; None: no ceiling.
-        bandwidth_bytes_per_s: Over all workers; None: no ceiling.
         attempts: For each recording; throttled answers do not count.
         give_up_after_s: A host that fails without one success for so long ends the run.
     """
 
     concurrency: int | None = None
     max_rate: float | None = None
-    bandwidth_bytes_per_s: int | None = None
     attempts: int = 5
     give_up_after_s: float = 15 * 60.0
 

@@ -74,7 +74,7 @@ def test_bare_command_has_the_documented_defaults() -> None:
     assert (listing.since, listing.until, listing.lookback_s) == (None, None, 48 * 3600)
     assert (listing.env, listing.channels, listing.page_size) == ("live", (), 1000)
     assert (pace.concurrency, pace.attempts, pace.give_up_after_s) == (None, 5, 900)
-    assert (pace.max_rate, pace.bandwidth_bytes_per_s) == (None, None)
+    assert pace.max_rate is None
     assert budgets.grace_s == 20
     assert (budgets.max_recordings, budgets.max_bytes, budgets.max_duration_s) == (None,) * 3
     assert (request.place.out, request.place.layout) == (Path("archive"), None)
@@ -89,7 +89,7 @@ def test_every_option_reaches_the_request() -> None:
         *("--page-size", "50", "--region", "uk", "--account", "ws-1", "--agent", "PROJECT-1"),
         *("--direction", "agent", "--direction", "user", "--redacted", "--metadata", "full"),
         *("--limit", "7", "--layout", "{date}/{id}-{direction}.wav", "--min-free", "2GB"),
-        *("--concurrency", "12", "--max-rate", "2.5", "--bandwidth", "1MB", "--attempts", "3"),
+        *("--concurrency", "12", "--max-rate", "2.5", "--attempts", "3"),
         *("--give-up-after", "1h30m", "--ca-bundle", "ca.pem", "--proxy", "http://proxy:3128"),
         *("--max-recordings", "10", "--max-bytes", "3GB", "--max-duration", "2h"),
         *("--grace", "5s"),
@@ -106,7 +106,7 @@ def test_every_option_reaches_the_request() -> None:
     assert request.place.layout == "{date}/{id}-{direction}.wav"
     assert request.place.min_free_bytes == 2 * 10**9
     pace = request.pace
-    assert (pace.concurrency, pace.max_rate, pace.bandwidth_bytes_per_s) == (12, 2.5, 10**6)
+    assert (pace.concurrency, pace.max_rate) == (12, 2.5)
     assert (pace.attempts, pace.give_up_after_s) == (3, 5400)
     assert (request.ca_bundle, request.proxy) == (Path("ca.pem"), "http://proxy:3128")
     budgets = request.budgets

@@ -188,10 +188,6 @@ class HowOptions:
         float | None,
         Parameter(metavar="N", converter=values.rate, help="At most so many requests a second."),
     ] = None
-    bandwidth: Annotated[
-        int | None,
-        Parameter(metavar="SIZE", converter=values.size, help="At most so many bytes a second."),
-    ] = None
     attempts: Annotated[
         int,
         Parameter(

@@ -56,7 +56,6 @@ def make_request(
         pace=Pace(
             concurrency=concurrency if isinstance(concurrency, int) else None,
             max_rate=how.max_rate,
-            bandwidth_bytes_per_s=how.bandwidth,
             attempts=how.attempts,
             give_up_after_s=how.give_up_after,
         ),
