@@ -6,6 +6,17 @@ from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
+from hypothesis import HealthCheck, settings
+
+# A busy machine is no reason to fail, and a change does not wait for another change's luck: CI
+# always draws the same examples, everybody else new ones.
+settings.register_profile(
+    "bulkaudio",
+    deadline=None,
+    derandomize="CI" in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("bulkaudio")
 
 from tests.inside import Inside
 
