@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from bulkaudio.cli.app import main
 from tests.program import Done
 from tests.wire import WireServer
 
@@ -38,6 +37,9 @@ class Inside:
 
     def run(self, *arguments: str | Path) -> Done:
         """Run a command line to its end."""
+        # Here, so that only the tests that use it need a program that can be imported.
+        from bulkaudio.cli.app import main
+
         self._capsys.readouterr()
         code = main([str(each) for each in arguments])
         printed = self._capsys.readouterr()

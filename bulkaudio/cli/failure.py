@@ -4,6 +4,7 @@ import sys
 import traceback
 
 from bulkaudio.errors import BulkAudioError
+from bulkaudio.observe.terminal import visible
 
 REPORT = (
     "This is a bug in bulkaudio. Run it again with -v and report what it prints, with the version "
@@ -42,24 +43,16 @@ def bug(error: Exception) -> BulkAudioError:
 
 
 def _sentences(error: BulkAudioError) -> list[str]:
-    lines = [_visible(error.message)]
+    lines = [visible(error.message)]
     if error.fix:
-        lines.append(f"Fix: {_visible(error.fix)}")
+        lines.append(f"Fix: {visible(error.fix)}")
     if error.correlation_id:
-        lines.append(f"Support id: {_visible(error.correlation_id)}")
+        lines.append(f"Support id: {visible(error.correlation_id)}")
     return lines
 
 
 def _trace(error: BaseException) -> None:
     try:
-        traceback.print_exception(error, file=sys.stderr)
+        print(visible("".join(traceback.format_exception(error))), end="", file=sys.stderr)
     except (OSError, ValueError):
         return
-
-
-def _visible(text: str) -> str:
-    """Escape what could move the cursor; line ends stay."""
-    return "".join(
-        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode()
-        for c in text
-    )

@@ -38,6 +38,7 @@ from bulkaudio.events import (
 )
 from bulkaudio.model import Outcome, Status
 from bulkaudio.observe.summary import utc_text
+from bulkaudio.observe.terminal import visible
 
 NAMES = (
     *("started", "planned", "rejected", "source_ended", "answered", "retry", "gate", "stopping"),
@@ -258,7 +259,7 @@ def _text_of(record: logging.LogRecord) -> str:
         text = " ".join((getattr(record, _NAME), *known))
     text = escaped(text)
     if record.exc_info and record.exc_info[1] is not None:
-        text += "\n" + "".join(traceback.format_exception(record.exc_info[1])).rstrip()
+        text += "\n" + visible("".join(traceback.format_exception(record.exc_info[1])).rstrip())
     return text
 
 

@@ -1,7 +1,7 @@
 """What a stream can show: colours, a moving bar, or plain lines only."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TextIO
 
@@ -29,12 +29,32 @@ def is_lively(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
     return is_terminal(stream, environ) and not in_ci
 
 
+def visible(text: str) -> str:
+    """Escape whatever a terminal would act upon; line ends stay."""
+    if text.isprintable():
+        return text
+    return "".join(
+        c if c.isprintable() or c == "\n" else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text
+    )
+
+
+class _Visible(Console):
+    """Shows what a name, an id or a path holds; only styles and the bar's own codes are obeyed."""
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
 def console(stream: TextIO, environ: Mapping[str, str] | None = None) -> Console:
     """Make a console that writes control codes to terminals only, and no colour on NO_COLOR."""
     environ = os.environ if environ is None else environ
     terminal = is_terminal(stream, environ)
     plain = not terminal or bool(environ.get("NO_COLOR"))
-    return Console(
+    return _Visible(
         file=stream,
         force_terminal=terminal,
         color_system=None if plain else "auto",
