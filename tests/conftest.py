@@ -8,6 +8,8 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
+from tests.inside import Inside
+
 # A busy machine is no reason to fail, and a change does not wait for another change's luck: CI
 # always draws the same examples, everybody else new ones.
 settings.register_profile(
@@ -17,8 +19,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("bulkaudio")
-
-from tests.inside import Inside
 
 
 @pytest.fixture(autouse=True)
