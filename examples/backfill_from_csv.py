@@ -39,4 +39,7 @@ def main(csv: str, archive: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    if len(sys.argv) != 3:
+        print("usage: backfill_from_csv.py CSV ARCHIVE", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(main(*sys.argv[1:]))

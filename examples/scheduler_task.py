@@ -38,5 +38,8 @@ def archive_day(since: datetime, until: datetime, archive: str) -> dict[str, Any
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        print("usage: scheduler_task.py ARCHIVE", file=sys.stderr)
+        sys.exit(2)
     midnight = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     print(archive_day(midnight - timedelta(days=2), midnight, sys.argv[1]))

@@ -31,4 +31,7 @@ async def main(csv: str, archive_folder: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:3]))
+    if len(sys.argv) != 3:
+        print("usage: stream_outcomes.py CSV ARCHIVE", file=sys.stderr)
+        sys.exit(2)
+    asyncio.run(main(*sys.argv[1:]))
