@@ -55,13 +55,19 @@ def environment(simulator: Simulator | None = None, **more: str) -> dict[str, st
     return plain | more
 
 
+PROGRAM = ("-m", "bulkaudio")
+
+
 @asynccontextmanager
 async def started(
-    *arguments: str | Path, env: Mapping[str, str], cwd: Path
+    *arguments: str | Path,
+    env: Mapping[str, str],
+    cwd: Path,
+    program: Sequence[str] = PROGRAM,
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Start ``python -m bulkaudio`` and see to it that it is gone afterwards."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bulkaudio", *map(str, arguments)),
+        *(sys.executable, *program, *map(str, arguments)),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

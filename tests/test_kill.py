@@ -12,6 +12,7 @@ import pytest
 
 from bulkaudio.simulator.calls import Calls
 from bulkaudio.simulator.faults import Fault, Faults
+from bulkaudio.simulator.journal import What
 from bulkaudio.simulator.server import Simulator
 from tests.program import (
     Desk,
@@ -110,6 +111,84 @@ async def test_ten_kills_at_random_moments_cost_no_recording(tmp_path: Path) -> 
     await survive_kills(tmp_path, kills=10, count=1500)
 
 
+KILL_AT = """
+import os, signal, sys
+from importlib import import_module
+
+module, owner, name, when = sys.argv[1].split()
+owner = getattr(import_module(module), owner)
+step = getattr(owner, name)
+
+
+async def last_step(*args, **kwargs):
+    if when == "after":
+        await step(*args, **kwargs)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+setattr(owner, name, last_step)
+
+from bulkaudio.cli.app import main
+
+sys.exit(main(sys.argv[2:]))
+"""
+"""Runs the program, which kills itself just before or just after a step."""
+
+PLAN = "bulkaudio.ledger.ledger Ledger plan"
+SEAL = "bulkaudio.stores.staging LocalStaging seal"
+PUBLISH = "bulkaudio.stores.local LocalStore publish"
+SETTLE = "bulkaudio.ledger.ledger Ledger settle"
+FORGET = "bulkaudio.stores.local LocalStore forget"
+RECOVER = "bulkaudio.stores.local LocalStore recover"
+FINISH = "bulkaudio.ledger.ledger Ledger finish_run"
+
+
+@pytest.mark.parametrize(
+    ("steps", "durable"),
+    [
+        ([f"{PLAN} before"], 0),
+        ([f"{PLAN} after"], 0),
+        ([f"{SEAL} after"], 0),
+        ([f"{PUBLISH} before"], 0),
+        ([f"{PUBLISH} after"], 64),
+        ([f"{SETTLE} after"], 64),
+        ([f"{FORGET} after"], 64),
+        ([f"{FINISH} before"], 70),
+        # The second time recovery itself is killed, and the third.
+        ([f"{PUBLISH} after", f"{SETTLE} before", f"{SETTLE} after"], 64),
+        ([f"{SETTLE} after", f"{RECOVER} before", f"{RECOVER} after"], 64),
+    ],
+    ids=lambda value: (
+        " then ".join(" ".join(step.split()[2:]) for step in value)
+        if isinstance(value, list)
+        else ""
+    ),
+)
+async def test_kill_between_any_two_steps(tmp_path: Path, steps: list[str], durable: int) -> None:
+    """Whatever had its final name is adopted without a request, whatever had not is fetched."""
+    async with Simulator(calls=recorded(70)) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        ids = simulator.calls.ids()
+        killer = Kills(desk, ("--csv", desk.csv(ids)))
+        words = desk.words(*killer.source)
+        for step in steps:
+            program = ("-c", KILL_AT, step)
+            async with started(*words, env=desk.env(), cwd=tmp_path, program=program) as process:
+                _, stderr = await process.communicate()
+            assert process.returncode == -signal.SIGKILL, stderr.decode()
+            killer.look()
+            assert len(killer.durable) == durable
+        before = simulator.requests.recordings()
+        done = await desk.download(*killer.source)
+        assert done.code == 0, done.stderr
+        killer.look()
+        assert done.summary["counts"]["already"] == durable
+        fetched = simulator.requests.recordings() - before
+        assert fetched.total() == 70 - durable
+        assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
+        assert temporary_files(desk.archive) == []
+
+
 async def test_parts_of_a_killed_run_are_gone_once_the_next_one_asks(tmp_path: Path) -> None:
     """What was cut off by kill -9 is removed on the next start, before the first request."""
     async with Simulator(calls=recorded(30)) as simulator:
@@ -190,6 +269,27 @@ async def test_signal_drains_what_is_in_flight(
         assert done.summary["counts"]["already"] == counts["saved"]
         assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
         assert Counter(simulator.requests.recordings().values()) == {1: 300}
+
+
+async def test_signal_ends_a_listing_that_waits_for_its_page(tmp_path: Path) -> None:
+    """No grace time for a page: it is asked for again by the next run, from where it was."""
+    hang = Faults(script={What("page", "20"): (Fault.HANG,)}, pause_s=300.0)
+    async with Simulator(calls=recorded(50), has_cursors=False, faults=hang) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        words = desk.window("--page-size", "20")
+        async with started(*words, env=desk.env(), cwd=tmp_path) as process:
+            await until(lambda: simulator.requests.total >= 22, process)
+            began = time.monotonic()
+            process.terminate()
+            stdout, stderr = await process.communicate()
+            assert time.monotonic() - began < 5.0
+        assert process.returncode == 143, stderr.decode()
+        counts = json.loads(stdout)["counts"]
+        assert counts["saved"] + counts["open"] == 20
+        done = await desk.list("--page-size", "20")
+        assert done.code == 0, done.stderr
+        assert simulator.requests.pages() == {"": 1, "20": 2, "40": 1}
+        assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
 
 
 async def test_second_signal_stops_at_once(tmp_path: Path) -> None:
