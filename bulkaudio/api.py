@@ -73,6 +73,7 @@ def download(
         BulkAudioError: When the run could not begin or was ended by an error; what was saved by
             then stays saved, and running again goes on.
     """
+    _refuse_running_loop()
     request = download_request(out, csv, since, choices)
 
     async def main() -> Summary:
@@ -82,10 +83,14 @@ def download(
             raise result.error
         return Summary.of(result, watch.tally)
 
+    return asyncio.run(main())
+
+
+def _refuse_running_loop() -> None:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(main())
+        return
     raise UsageError(
         "bulkaudio.download() waits for the end and would block the running event loop",
         fix="use bulkaudio.Archive.open(...).download(...) in asynchronous code",
@@ -106,6 +111,23 @@ class Client(Session):
     def __init__(self, *, region: str, agent: str, **options: Unpack[ConnectionOptions]) -> None:
         connection = connection_of(canonical_region(region), agent, options)
         super().__init__(connection, slots=MOST_SLOTS)
+        self._runs: list[Outcomes] = []
+
+    def carry(self, outcomes: "Outcomes") -> None:
+        """Stop this run, too, before the connection is closed."""
+        self._runs.append(outcomes)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # The archive, opened first, closes last: a run that nobody reads any more would go on
+        # without its connection until then.
+        for outcomes in self._runs:
+            await outcomes.aclose()
+        await super().__aexit__(kind, error, trace)
 
 
 class Archive:
@@ -135,9 +157,7 @@ class Archive:
                 for outcomes in archive._running:
                     await outcomes.aclose()
 
-    def download(
-        self, client: Session, source: Source, **choices: Unpack[RunChoices]
-    ) -> "Outcomes":
+    def download(self, client: Client, source: Source, **choices: Unpack[RunChoices]) -> "Outcomes":
         """
         Fetch what `source` names and the archive does not have yet.
 
@@ -146,6 +166,7 @@ class Archive:
             recordings saved earlier are not among them. Its `summary` is there after the end.
         """
         outcomes = Outcomes(self._opened, client, source, choices)
+        client.carry(outcomes)
         self._running.append(outcomes)
         return outcomes
 
@@ -154,8 +175,8 @@ class Outcomes:
     """
     The outcomes of one run, as they become durable; an asynchronous iterator.
 
-    The run begins with the first outcome asked for. Leaving the loop early and closing the archive
-    (or calling `aclose`) stops it; what was not reached stays open in the ledger.
+    The run begins with the first outcome asked for. Leaving the loop early and closing the client or
+    the archive (or calling `aclose`) stops it; what was not reached stays open in the ledger.
     """
 
     def __init__(

@@ -1,0 +1,180 @@
+"""The Python interface: what programs import, and what they may rely on."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+import bulkaudio
+from bulkaudio.simulator import Calls, Simulator
+from tests.program import expected, wavs, write_csv
+
+BOTH = ["user", "agent"]
+
+
+@pytest.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """Serve calls, enough to be in the middle of."""
+    calls = Calls(count=60, speech_s=(0.05, 0.2), chat_share=0.0, opt_out_share=0.0)
+    async with Simulator(calls=calls) as simulator:
+        yield simulator
+
+
+def client(simulator: Simulator, *, key: str | None = None) -> bulkaudio.Client:
+    """Return a client of the simulator."""
+    return bulkaudio.Client(
+        region="us",
+        agent=simulator.agent,
+        api_key=key or simulator.key,
+        audio_url=simulator.audio_url,
+        conversations_url=simulator.conversations_url,
+    )
+
+
+def descriptors() -> set[str]:
+    """Return what this process holds open, sockets of the simulator left aside."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 - the names, not what they were
+        try:
+            found.add(os.readlink(f"/proc/self/fd/{name}"))  # noqa: PTH115
+        except OSError:
+            continue
+    return {target for target in found if target.startswith("/")}
+
+
+def test_every_public_name_is_there() -> None:
+    """Each name of `__all__` can be imported, is told by dir, and an unknown one is not."""
+    for name in bulkaudio.__all__:
+        assert getattr(bulkaudio, name) is not None
+    assert dir(bulkaudio) == sorted(bulkaudio.__all__)
+    with pytest.raises(AttributeError, match="downlaod"):
+        bulkaudio.downlaod  # noqa: B018
+
+
+def test_import_is_free() -> None:
+    """`import bulkaudio` loads neither aiohttp nor sqlite3, nor asyncio, and starts nothing."""
+    script = (
+        "import bulkaudio, sys, threading\n"
+        "heavy = {'aiohttp', 'sqlite3', 'rich', 'cyclopts', 'asyncio'} & sys.modules.keys()\n"
+        "assert not heavy, heavy\n"
+        "assert threading.active_count() == 1\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+
+
+async def test_blocking_download_refuses_to_block_a_loop(tmp_path: Path) -> None:
+    """Inside a running loop it says what to use instead, and touches nothing."""
+    with pytest.raises(bulkaudio.UsageError, match="running event loop") as caught:
+        bulkaudio.download(csv=tmp_path / "x.csv", region="us", agent="a", out=tmp_path / "out")
+    assert "Archive.open" in str(caught.value.fix)
+    assert not (tmp_path / "out").exists()
+
+
+async def test_blocking_download_in_a_thread(simulator: Simulator, tmp_path: Path) -> None:
+    """It makes a whole run in a thread without a loop, and a summary of it."""
+    ids = simulator.calls.ids()[:5]
+
+    def work() -> bulkaudio.Summary:
+        return bulkaudio.download(
+            csv=write_csv(tmp_path / "ids.csv", ids),
+            out=tmp_path / "archive",
+            region="us",
+            agent=simulator.agent,
+            api_key=simulator.key,
+            audio_url=simulator.audio_url,
+            directions=BOTH,
+        )
+
+    summary = await asyncio.to_thread(work)
+    assert (summary.status, summary.counts.saved, summary.exit_code) == ("complete", 10, 0)
+    assert wavs(tmp_path / "archive") == expected(simulator, ids, BOTH)
+
+
+async def test_early_break_leaves_nothing_behind(simulator: Simulator, tmp_path: Path) -> None:
+    """After leaving the loop early no task and no file is open, and a later run completes."""
+    ids = simulator.calls.ids()
+    tasks, files = len(asyncio.all_tasks()), descriptors()
+    async with bulkaudio.Archive.open(tmp_path) as archive, client(simulator) as connected:
+        outcomes = archive.download(
+            connected, bulkaudio.from_ids(ids), directions=BOTH, concurrency=2
+        )
+        async for outcome in outcomes:
+            assert outcome.status is bulkaudio.Status.SAVED
+            break
+    assert outcomes.summary.status == "interrupted"
+    assert outcomes.summary.counts.open > 0
+    await asyncio.sleep(0.05)
+    own = [task for task in asyncio.all_tasks() if "aiohttp" not in repr(task.get_coro())]
+    assert len(own) <= tasks
+    assert descriptors() <= files
+    early = simulator.requests.total
+
+    async with bulkaudio.Archive.open(tmp_path) as archive, client(simulator) as connected:
+        outcomes = archive.download(connected, bulkaudio.from_ids(ids), directions=BOTH)
+        rest = [outcome async for outcome in outcomes]
+        counts = outcomes.summary.counts
+    assert counts.saved == len(rest)
+    assert counts.already >= 1
+    assert counts.already + counts.saved == 2 * len(ids)
+    assert simulator.requests.total - early == len(rest)
+    kept = {k: v for k, v in wavs(tmp_path).items() if not k.startswith("home")}
+    assert kept == expected(simulator, ids, BOTH)
+
+
+async def test_slow_consumer_gets_everything(simulator: Simulator, tmp_path: Path) -> None:
+    """Whoever reads slower than the run is waited for, and misses nothing."""
+    ids = simulator.calls.ids()
+    got = []
+    async with bulkaudio.Archive.open(tmp_path) as archive, client(simulator) as connected:
+        async for outcome in archive.download(connected, bulkaudio.from_ids(ids), directions=BOTH):
+            await asyncio.sleep(0.005)
+            assert outcome.path is not None
+            assert outcome.path.is_file(), "an outcome comes when its file is safe"
+            got.append((outcome.recording.conversation_id, outcome.recording.direction.value))
+    assert sorted(got) == sorted((id_, side) for id_ in ids for side in BOTH)
+
+
+async def test_error_comes_after_the_outcomes_before_it(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """A key refused in the middle is raised from the loop, after what was saved until then."""
+    ids = simulator.calls.ids()
+    got = []
+    async with bulkaudio.Archive.open(tmp_path) as archive, client(simulator) as connected:
+        outcomes = archive.download(
+            connected, bulkaudio.from_ids(ids), directions=BOTH, concurrency=2
+        )
+        keys = simulator.keys
+        with pytest.raises(bulkaudio.KeyRefusedError):  # noqa: PT012 - the loop is what raises
+            async for outcome in outcomes:
+                got.append(outcome)
+                simulator.keys = ()
+        assert outcomes.summary.status == "failed"
+        assert outcomes.summary.exit_code == 4
+        assert outcomes.summary.counts.saved == len(got)
+        assert [outcome async for outcome in outcomes] == []
+    simulator.keys = keys
+    assert 0 < len(got) < 2 * len(ids)
+    assert {outcome.status for outcome in got} == {bulkaudio.Status.SAVED}
+
+
+async def test_unread_outcomes_have_no_summary(simulator: Simulator, tmp_path: Path) -> None:
+    """Before the end a summary is refused with the reason."""
+    async with bulkaudio.Archive.open(tmp_path) as archive, client(simulator) as connected:
+        outcomes = archive.download(connected, bulkaudio.from_ids([]))
+        with pytest.raises(bulkaudio.UsageError, match="not ended"):
+            _ = outcomes.summary
+        assert [outcome async for outcome in outcomes] == []
+        assert outcomes.summary.counts.recordings == 0
+
+
+async def test_two_programs_never_share_an_archive(tmp_path: Path) -> None:
+    """The second opener is told that it is busy, and the first goes on."""
+    async with bulkaudio.Archive.open(tmp_path):
+        with pytest.raises(bulkaudio.ArchiveBusyError):
+            async with bulkaudio.Archive.open(tmp_path):
+                pass
