@@ -98,6 +98,7 @@ class Standing:
             if self.oldest_open is not None:
                 yield Text()
                 yield Text(_oldest_words(self.oldest_open, self.now))
+            yield Text()
         yield Text(f"Free on its disk: {format_bytes(self.free_bytes)}")
 
 
@@ -128,9 +129,8 @@ def _last_run_words(run: Mapping[str, Any] | None, now: datetime) -> str:
         return f"Last run: {run.get('run_id')}, begun {run.get('started_at')}, was cut short."
     ago = format_duration((now - datetime.fromisoformat(str(run["finished_at"]))).total_seconds())
     counts: Mapping[str, int] = run.get("counts") or {}
-    told = [
-        f"{counts[name]:,} {name}" for name in ("saved", "already", "failed") if counts.get(name)
-    ]
+    words = {"saved": "saved", "already": "already there", "failed": "failed"}
+    told = [f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name)]
     return f"Last run: {run.get('status')} {ago} ago" + (f": {', '.join(told)}" if told else "")
 
 
