@@ -10,7 +10,7 @@ import pytest
 from bulkaudio.simulator.calls import Calls
 from bulkaudio.simulator.faults import Fault, Faults
 from bulkaudio.simulator.server import Simulator
-from tests.program import Desk, Done, check_archive, expected, started, until, wavs
+from tests.program import Desk, Done, check_archive, expected, run, started, until, wavs
 
 
 def recorded(count: int) -> Calls:
@@ -18,10 +18,10 @@ def recorded(count: int) -> Calls:
     return Calls(count=count, speech_s=(0.05, 0.2), chat_share=0.0, opt_out_share=0.0)
 
 
-async def timed(run: Awaitable[Done]) -> tuple[float, Done]:
+async def timed(running: Awaitable[Done]) -> tuple[float, Done]:
     """Run the program and take its time."""
     began = time.monotonic()
-    done = await run
+    done = await running
     return time.monotonic() - began, done
 
 
@@ -93,6 +93,28 @@ async def test_second_run_leaves_the_archive_to_the_first(tmp_path: Path) -> Non
         assert first.returncode == 0, stderr.decode()
         assert json.loads(stdout)["counts"]["saved"] == 60
         assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
+
+
+async def test_status_tells_of_a_run_that_is_going_on(tmp_path: Path) -> None:
+    """It neither waits for the run's lock nor disturbs it."""
+    async with Simulator(calls=recorded(40)) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        simulator.faults = Faults(share=1.0, kinds=(Fault.HANG,), pause_s=5.0)
+        words = desk.words("--csv", desk.csv(simulator.calls.ids()), "--concurrency", "4")
+        async with started(*words, env=desk.env(), cwd=tmp_path) as process:
+            await until(lambda: simulator.requests.total >= 4, process)
+            status = await run("status", desk.archive, env=desk.env(), cwd=tmp_path)
+            assert status.code == 0, status.stderr
+            assert f"process {process.pid}" in status.stdout
+            file = desk.archive / ".bulkaudio" / "status.json"
+            await until(lambda: json.loads(file.read_text())["open"] == 40, process)
+            later = await run("status", desk.archive, env=desk.env(), cwd=tmp_path)
+            assert "of 40 recordings" in later.stdout
+            assert process.returncode is None
+            simulator.faults = Faults.none()
+            _, stderr = await process.communicate()
+        assert process.returncode == 0, stderr.decode()
+        assert len(wavs(desk.archive)) == 40
 
 
 async def test_lock_does_not_outlive_a_killed_run(tmp_path: Path) -> None:

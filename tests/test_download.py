@@ -354,6 +354,22 @@ async def test_first_run_with_a_wrong_agent_does_not_bind_the_archive(tmp_path: 
         assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
 
 
+async def test_first_listing_of_a_wrong_account_does_not_bind_the_archive(tmp_path: Path) -> None:
+    """It is refused by PolyAI once, and the right account may be named afterwards."""
+    async with Simulator(calls=recorded(10)) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        words = desk.words("--since", "2026-01-05", "--until", "2026-01-07")
+        wrong = await run(*words, "--account", "ws-9", env=desk.env(), cwd=tmp_path)
+        assert wrong.code in {2, 4}, wrong.stderr
+        assert simulator.requests.total <= 3
+        right = await desk.list()
+        assert right.code == 0, right.stderr
+        assert right.summary["scope"]["account"] == simulator.account
+        assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
+        nightly = await desk.go_on()
+        assert nightly.code == 0, nightly.stderr
+
+
 # Metadata.
 
 
@@ -464,6 +480,23 @@ async def test_rotated_key_file_is_read_again_during_the_run(tmp_path: Path) -> 
         assert 1 <= refused <= 16
         assert simulator.requests.total == 300 + refused
         assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
+
+
+async def test_listing_may_need_a_key_of_its_own(tmp_path: Path) -> None:
+    """A key for recordings only: exit 4 naming the option; with both keys everything arrives."""
+    audio, listing = Key(hosts=frozenset({"audio"})), Key(hosts=frozenset({"conversations"}))
+    async with Simulator(calls=recorded(10), keys=(audio, listing)) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        one = await desk.list()
+        assert one.code == 4, one.stderr
+        assert "--conversations-key-file" in one.stderr
+        assert simulator.requests.total == 1
+        both = await desk.list(POLYAI_CONVERSATIONS_API_KEY=listing.value)
+        assert both.code == 0, both.stderr
+        assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
+        for heard in simulator.requests.recent:
+            if heard.host == "audio":
+                assert heard.headers["x-api-key"] == audio.value
 
 
 async def test_missing_key_is_told_before_any_request(tmp_path: Path) -> None:

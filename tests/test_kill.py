@@ -233,7 +233,9 @@ async def test_listing_that_was_killed_goes_on_at_its_page(tmp_path: Path) -> No
         assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
 async def test_signal_drains_what_is_in_flight(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

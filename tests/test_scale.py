@@ -112,6 +112,23 @@ async def test_conversations_of_three_full_pages_arrive_and_are_asked_for_once(
     await arrive_from_the_listing(tmp_path, 2500, 1000)
 
 
+async def test_long_recordings_arrive_in_many_pieces(tmp_path: Path) -> None:
+    """Minutes of audio, megabytes each, some of them cut off on their way at first."""
+    calls = Calls(count=12, speech_s=(60.0, 180.0), chat_share=0.0, opt_out_share=0.0)
+    broken = (Fault.RESET_BODY, Fault.SHORT_BODY, Fault.CUT_CHUNKS)
+    faults = Faults(share=0.4, kinds=broken, seed=2)
+    async with Simulator(calls=calls, faults=faults) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        done = await desk.download("--csv", desk.csv(calls.ids()))
+        assert done.code == 0, done.stderr
+        assert done.summary["counts"]["retries"] > 0
+        files = wavs(desk.archive)
+        assert files == expected(simulator, calls.ids(), ["combined"])
+        assert max(map(len, files.values())) > 2 * 2**20
+        assert done.summary["bytes"] == sum(map(len, files.values()))
+        assert temporary_files(desk.archive) == []
+
+
 async def test_bad_day_at_polyai_costs_retries_and_no_recording(tmp_path: Path) -> None:
     """Resets, cut bodies, HTML, 503 and throttling on the way: everything arrives all the same."""
     faults = Faults(share=0.2, longest=2, seed=4, pause_s=0.1)
@@ -135,7 +152,8 @@ async def test_no_recording_waits_for_the_whole_listing(tmp_path: Path) -> None:
     hang = Faults(script={What("page", "30"): (Fault.HANG,)}, pause_s=60.0)
     async with Simulator(calls=recorded(60), has_cursors=False, faults=hang) as simulator:
         desk = Desk.at(simulator, tmp_path)
-        async with started(*desk.window("--page-size", "30"), env=desk.env(), cwd=tmp_path):
-            await until(lambda: desk.archive.exists() and len(wavs(desk.archive)) == 30)
+        words = desk.window("--page-size", "30")
+        async with started(*words, env=desk.env(), cwd=tmp_path) as process:
+            await until(lambda: desk.archive.exists() and len(wavs(desk.archive)) == 30, process)
             assert simulator.requests.pages() == {"": 1, "30": 1}
         assert wavs(desk.archive) == expected(simulator, simulator.calls.ids()[:30], ["combined"])

@@ -139,6 +139,10 @@ async def test_limit_of_a_listing_is_a_sample_and_loses_nothing(tmp_path: Path) 
         sample = await desk.list("--limit", "5", "--page-size", "10")
         assert sample.code == 0, sample.stderr
         assert len(wavs(desk.archive)) == sample.summary["counts"]["saved"] == 5
+        # A nightly job that followed would begin nowhere, not where the sample ended.
+        nightly = await desk.go_on()
+        assert nightly.code == 2
+        assert "--since" in nightly.stderr
         whole = await desk.list("--page-size", "10")
         assert whole.code == 0, whole.stderr
         assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
@@ -239,6 +243,19 @@ async def test_host_that_refuses_connections_is_given_up_in_time(tmp_path: Path)
         again = await desk.download(*source)
         assert again.code == 0, again.stderr
         assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
+
+
+async def test_listing_host_that_is_down_is_given_up_in_time(tmp_path: Path) -> None:
+    """Without its listing a run is exit 5, and the next one lists the whole window."""
+    async with Simulator(calls=recorded(25)) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        with refusing_port() as url:
+            done = await desk.list("--give-up-after", "2s", BULKAUDIO_CONVERSATIONS_URL=url)
+        assert done.code == 5, done.stderr
+        assert simulator.requests.total == 0
+        again = await desk.list()
+        assert again.code == 0, again.stderr
+        assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
 
 
 @pytest.mark.parametrize("fault", [Fault.HTTP_503, Fault.RESET, Fault.HTTP_429])

@@ -64,6 +64,7 @@ class StatusFile:
             done.set()
 
     def _tick(self, done: threading.Event) -> None:
+        self.write()
         while not done.wait(self.every_s):
             self.write()
         self.write(has_ended=True)
