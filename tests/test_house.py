@@ -29,7 +29,7 @@ STOREYS = [
     ],
     ["observe"],
     ["simulator"],
-    ["choices", "conduct", "remember", "assembly", "repair", "job", "api"],
+    ["choices", "conduct", "remember", "assembly", "repair", "job", "api", "demo"],
     ["cli"],
     ["__init__", "__main__"],
 ]
