@@ -8,7 +8,7 @@ from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
 from bulkaudio.cli import failure
 from bulkaudio.cli.help_page import HelpPage
 from bulkaudio.cli.settings_sources import TomlFile, Variables, options_of
-from bulkaudio.cli.streams import mend_streams, survived_pipe
+from bulkaudio.cli.streams import end_streams, mend_streams, stdout_fault, survived_pipe
 from bulkaudio.errors import BulkAudioError, UsageError
 from bulkaudio.observe.terminal import console
 from bulkaudio.version import __version__
@@ -107,8 +107,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except BulkAudioError as error:
         code = _end_badly(arguments, error)
+    except OSError as error:
+        code = _end_badly(arguments, stdout_fault(error) or failure.bug(error))
     except Exception as error:  # noqa: BLE001 - the last resort: a bug ends in one line, not a page
         code = _end_badly(arguments, failure.bug(error))
+    finally:
+        end_streams()
     return code
 
 

@@ -97,7 +97,10 @@ def _check(options: DownloadOptions) -> None:
     ):
         # `-` has to be taken as a value, so an option that follows at once is taken as one too.
         if value is not None and value.startswith("--"):
-            raise UsageError(f"{name} needs a file name or -, not {value[:40]}.")
+            raise UsageError(
+                f"{name} needs a file name or -, not {value[:40]}.",
+                fix=f"Write {name} FILE, or {name} - for standard input.",
+            )
     if source.csv is not None:
         given = [name for name in _given(source) if name in LISTING_ONLY]
         if given:
@@ -119,7 +122,10 @@ def _check(options: DownloadOptions) -> None:
             fix="Give --csv or the key a file.",
         )
     if source.page_size > 1000:
-        raise UsageError("--page-size is at most 1000: PolyAI gives no larger pages.")
+        raise UsageError(
+            "--page-size is at most 1000: PolyAI gives no larger pages.",
+            fix="Leave it out: 1000 is the default.",
+        )
     if options.output.quiet and options.output.progress == "on":
         raise UsageError("--quiet and --progress on contradict each other.", fix="Drop one.")
 
@@ -136,7 +142,9 @@ def _given(options: SourceOptions) -> list[str]:
 def _place(options: DownloadOptions) -> Place:
     where = options.where
     if not where.out:
-        raise UsageError("--out is missing: the folder to keep the recordings in.")
+        raise UsageError(
+            "--out is missing: the folder to keep the recordings in.", fix="Add --out FOLDER."
+        )
     if "://" in where.out:
         raise UsageError(
             f"--out {where.out[:80]} is a URL, and this version keeps recordings in folders only.",
@@ -152,7 +160,10 @@ def _listing(source: SourceOptions, now: datetime) -> ListingQuery:
     since = _time("--since", source.since, now, zone)
     until = _time("--until", source.until, now, zone)
     if since is not None and since > now:
-        raise UsageError(f"--since {source.since} lies in the future: no call has happened yet.")
+        raise UsageError(
+            f"--since {source.since} lies in the future: no call has happened yet.",
+            fix="Check the year, and --tz; this machine's clock may be wrong, too.",
+        )
     if since is not None and until is not None:
         Window(since=since, until=until)
     return ListingQuery(

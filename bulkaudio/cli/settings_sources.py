@@ -139,7 +139,10 @@ def _give(argument: Argument, values: list[str], *, keyword: str, source: str) -
 def _texts(path: Path, key: str, value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
     if any(isinstance(each, (dict, list)) for each in values):
-        raise UsageError(f"{path}: {key} must be a single value or a list of them.")
+        raise UsageError(
+            f"{path}: {key} must be a single value or a list of them.",
+            fix=f'Write {key} = "VALUE".',
+        )
     return [str(each).lower() if isinstance(each, bool) else str(each) for each in values]
 
 
@@ -147,6 +150,10 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.") from error
+        raise UsageError(
+            f"{path} cannot be read: {error.strerror}.", fix="Make it readable for this user."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}.") from error
+        raise UsageError(
+            f"{path} is not valid TOML: {error}.", fix='Write lines like region = "uk".'
+        ) from error

@@ -54,7 +54,9 @@ def simulate(options: SimulateOptions = DEFAULTS) -> int:
 def check(options: SimulateOptions) -> None:
     """Raise UsageError for figures that make no sense."""
     if options.conversations < 1 or options.days < 1:
-        raise UsageError("--conversations and --days must be at least 1.")
+        raise UsageError(
+            "--conversations and --days must be at least 1.", fix="leave them out for 200 and 2"
+        )
     if not 0 <= options.port < 65535:
         raise UsageError(
             "--port must be from 0 to 65534.", fix="the listing takes the port after it"

@@ -1,17 +1,29 @@
-"""Standard streams that may be closed, broken, or unable to show every character."""
+"""Standard streams that may be closed, broken, full, or unable to show every character."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TextIO
+
+from bulkaudio.errors import StorageError
+
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 def mend_streams() -> None:
     """Make printing safe: closed streams swallow, characters a terminal lacks are escaped."""
-    for name in ("stdout", "stderr"):
+    for fd in range(3):
+        # Otherwise the next file, which may be the ledger, would become standard output.
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    for name, fd in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
+            setattr(sys, name, open(fd, "w", encoding="utf-8", closefd=False))  # noqa: SIM115
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
 
@@ -22,6 +34,32 @@ def survived_pipe() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        _muffle(sys.stdout)
+
+
+def stdout_fault(error: OSError) -> StorageError | None:
+    """Put an error of writing to stdout into words, and let stdout swallow the rest; else None."""
+    # Disks of the archive, the log and the summary have words of their own already.
+    if error.filename is not None or error.errno not in _DISK_ERRORS:
+        return None
+    _muffle(sys.stdout)
+    return StorageError(
+        f"the result cannot be written to standard output: {error.strerror}",
+        fix="free some space where it is redirected to; --summary-file keeps it elsewhere, too",
+    )
+
+
+def end_streams() -> None:
+    """Flush for the last time: the interpreter would end with code 120 where that fails."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            _muffle(stream)
+
+
+def _muffle(stream: TextIO) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    with suppress(OSError, ValueError):
+        os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

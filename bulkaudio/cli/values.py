@@ -50,13 +50,19 @@ def _concurrency(text: str) -> int | str:
     try:
         return _count(text)
     except UsageError:
-        raise UsageError(f"{text[:40]!r} is neither auto nor a number of at least 1.") from None
+        raise UsageError(
+            f"{text[:40]!r} is neither auto nor a number of at least 1.",
+            fix="Leave it out: auto finds out what PolyAI can take.",
+        ) from None
 
 
 def _count(text: str) -> int:
     digits = text.strip().replace("_", "")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 16 and int(digits) > 0):
-        raise UsageError(f"{text[:40]!r} is no whole number of at least 1.")
+        raise UsageError(
+            f"{text[:40]!r} is no whole number of at least 1.",
+            fix="Write digits only, such as 100.",
+        )
     return int(digits)
 
 
@@ -66,7 +72,10 @@ def _rate(text: str) -> float:
     except ValueError:
         number = 0.0
     if not 0 < number < float("inf"):
-        raise UsageError(f"{text[:40]!r} is no number of requests a second, such as 20 or 0.5.")
+        raise UsageError(
+            f"{text[:40]!r} is no number of requests a second.",
+            fix="Write a number above 0, such as 20 or 0.5.",
+        )
     return number
 
 

@@ -48,6 +48,10 @@ class _Visible(Console):
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=visible(segment.text))
 
+    def on_broken_pipe(self) -> None:
+        """Leave it to whoever prints: rich would end the program with its own exit code."""
+        raise  # noqa: PLE0704  rich calls this while it handles the error
+
 
 def console(stream: TextIO, environ: Mapping[str, str] | None = None) -> Console:
     """Make a console that writes control codes to terminals only, and no colour on NO_COLOR."""
