@@ -224,6 +224,9 @@ class Outcomes:
         while not self._queue.empty():
             self._queue.get_nowait()
         await asyncio.wait([self._task])
+        if self._queue.empty():
+            # For another task that may be waiting for an outcome meanwhile.
+            self._queue.put_nowait(None)
 
     async def __aenter__(self) -> Self:
         return self

@@ -14,8 +14,11 @@ from bulkaudio.errors import UsageError
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT
+from bulkaudio.stores.disk import STATE_FOLDER
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
+
+LEDGER_FILE = "ledger.db"
 
 UNASKED = "unasked"
 """Redaction was left to the API's default, which is the same as asking for none of it."""
@@ -67,6 +70,7 @@ class OpenArchive:
         self.ledger = ledger
         self.store = store
         self.layout = layout
+        self.is_running = False
 
     async def remembered(self) -> Mapping[str, str]:
         """Everything pinned so far, by name."""
@@ -93,6 +97,11 @@ class OpenArchive:
         return new
 
 
+def is_archive(root: Path) -> bool:
+    """Whether an archive was begun there; blocks."""
+    return (root / STATE_FOLDER / LEDGER_FILE).exists()
+
+
 @asynccontextmanager
 async def open_archive(
     root: Path, *, layout: str | None = None, is_brief: bool = False
@@ -114,7 +123,7 @@ async def open_archive(
         state = await LocalStore.prepare(root)
         await stack.enter_async_context(ArchiveLock(state / "lock", is_brief=is_brief))
         is_new = await LocalStore.is_empty(root)
-        ledger = await Ledger.open(state / "ledger.db", is_new_allowed=is_new)
+        ledger = await Ledger.open(state / LEDGER_FILE, is_new_allowed=is_new)
         stack.push_async_callback(ledger.aclose)
         kept = (await ledger.pins()).get("layout")
         if kept and chosen and chosen.template != kept:

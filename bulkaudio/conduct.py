@@ -15,7 +15,7 @@ from typing import Any
 
 from bulkaudio.archive import OpenArchive
 from bulkaudio.committer import Committer
-from bulkaudio.errors import BulkAudioError
+from bulkaudio.errors import BulkAudioError, UsageError
 from bulkaudio.events import Emit, Event, Started
 from bulkaudio.fetch import Fetcher, Means
 from bulkaudio.gate import Gate
@@ -140,8 +140,23 @@ async def conduct(work: Work, watch: Watch) -> RunResult:
     """
     Run to the end, the stop or the error; what is durable by then is in the ledger.
 
-    Never raises `BulkAudioError`: that is in the result.
+    What ends it early is in the result.
+
+    Raises:
+        UsageError: When another run of this archive is going on in this process.
     """
+    if work.archive.is_running:
+        raise UsageError(
+            "a run of this archive is going on already", fix="read its outcomes to their end first"
+        )
+    work.archive.is_running = True
+    try:
+        return await _conduct(work, watch)
+    finally:
+        work.archive.is_running = False
+
+
+async def _conduct(work: Work, watch: Watch) -> RunResult:
     started_at = datetime.now(UTC)
     run_id = new_run_id(started_at)
     status_file = StatusFile(tally=watch.tally)

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bulkaudio.archive import Identity, OpenArchive, open_archive, redacted_of
+from bulkaudio.archive import Identity, OpenArchive, is_archive, open_archive, redacted_of
 from bulkaudio.assembly import connection_of, find_keys, gate_of, require, scope_of
 from bulkaudio.conduct import SLOTS_PIN, RunResult, Watch, Work, conduct, slots_of
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Emit
 from bulkaudio.gate import COLD_SLOTS, Gate
 from bulkaudio.ledger.rows import ListingRow
-from bulkaudio.listings import Errand, Listings, Memory, errands
+from bulkaudio.listings import Errand, Listings, Memory, errands, nothing_to_go_on_from
 from bulkaudio.model import Metadata
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.polyai.hosts import canonical_region
@@ -47,6 +47,8 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
     region = canonical_region(request.region) if request.region else None
     csv = await _open_csv(request)
     try:
+        if not await asyncio.to_thread(is_archive, request.place.out):
+            _check_first(request, region)
         keys = await asyncio.to_thread(request.find_keys, region) if region else None
         async with open_archive(request.place.out, layout=request.place.layout) as archive:
             kept = await archive.bind(
@@ -74,6 +76,18 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
     finally:
         if csv is not None:
             await csv.aclose()
+
+
+def _check_first(request: DownloadRequest, region: str | None) -> None:
+    """Refuse what a first run lacks before it leaves so much as a folder behind."""
+    require(region, "--region")
+    require(request.agent, "--agent")
+    if request.has_csv:
+        return
+    if region != "studio":
+        require(request.account, "--account")
+    if request.listing.since is None:
+        raise nothing_to_go_on_from()
 
 
 async def _open_csv(request: DownloadRequest) -> CsvSource | None:

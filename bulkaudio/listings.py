@@ -58,11 +58,7 @@ def errands(query: ListingQuery, memory: Memory, now: datetime) -> tuple[Errand,
     reached = [memory.high_water] if memory.high_water else []
     reached += [resumable.until] if resumable else []
     if not reached:
-        raise UsageError(
-            "nothing was listed into this archive with these filters yet, so there is no end to "
-            "go on from",
-            fix="say where to begin, for example --since 2026-01-01, or use --csv",
-        )
+        raise nothing_to_go_on_from()
     since = min(reached) - lookback
     if until <= since:
         raise UsageError(
@@ -70,6 +66,15 @@ def errands(query: ListingQuery, memory: Memory, now: datetime) -> tuple[Errand,
             fix="leave --until away, or name a window with --since",
         )
     return (*([resumable] if resumable else []), Errand(since=since, until=until))
+
+
+def nothing_to_go_on_from() -> UsageError:
+    """Make the error of a listing without a start, neither given nor remembered."""
+    return UsageError(
+        "nothing was listed into this archive with these filters yet, so there is no end to "
+        "go on from",
+        fix="say where to begin, for example --since 2026-01-01, or use --csv",
+    )
 
 
 def _named(asked: Errand, resumable: Errand | None, lookback: timedelta) -> tuple[Errand, ...]:

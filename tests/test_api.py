@@ -178,3 +178,40 @@ async def test_two_programs_never_share_an_archive(tmp_path: Path) -> None:
         with pytest.raises(bulkaudio.ArchiveBusyError):
             async with bulkaudio.Archive.open(tmp_path):
                 pass
+
+
+async def test_one_run_of_an_archive_at_a_time(simulator: Simulator, tmp_path: Path) -> None:
+    """A second run in the same process is refused, and the first goes on."""
+    ids = simulator.calls.ids()
+    async with bulkaudio.Archive.open(tmp_path / "archive") as archive, client(simulator) as polyai:
+        first = archive.download(polyai, bulkaudio.from_ids(ids))
+        outcomes = [await anext(first)]
+        with pytest.raises(bulkaudio.UsageError, match="going on"):
+            await anext(archive.download(polyai, bulkaudio.from_ids(ids)))
+        outcomes += [outcome async for outcome in first]
+
+    assert len(outcomes) == len(ids)
+
+
+async def test_closing_ends_a_wait_in_another_task(simulator: Simulator, tmp_path: Path) -> None:
+    """Whoever waits for an outcome learns that there will be none."""
+    simulator.latency_s = 5.0
+    async with bulkaudio.Archive.open(tmp_path / "archive") as archive, client(simulator) as polyai:
+        outcomes = archive.download(polyai, bulkaudio.from_ids(simulator.calls.ids()))
+        async with asyncio.timeout(4), asyncio.TaskGroup() as group:
+            waiting = group.create_task(anext(outcomes, None))
+            await asyncio.sleep(0.3)
+            await outcomes.aclose()
+        assert waiting.result() is None
+
+
+def test_a_first_run_that_lacks_something_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Not so much as a folder."""
+    with pytest.raises(bulkaudio.UsageError, match="--region"):
+        bulkaudio.download(out=tmp_path / "archive", since="yesterday")
+    with pytest.raises(bulkaudio.UsageError, match="--account"):
+        bulkaudio.download(out=tmp_path / "archive", region="us", agent="a", since="yesterday")
+    with pytest.raises(bulkaudio.UsageError, match="--since"):
+        bulkaudio.download(out=tmp_path / "archive", region="us", agent="a", account="w")
+
+    assert not (tmp_path / "archive").exists()
