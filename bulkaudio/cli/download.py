@@ -1,6 +1,5 @@
 """The command ``download``: options in, one run, its summary out."""
 
-import asyncio
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -42,6 +41,8 @@ def summary_of(options: DownloadOptions) -> "Summary":
 
 
 def _run(options: DownloadOptions, tally: "Tally", now: datetime) -> "RunResult":
+    import asyncio
+
     from bulkaudio.cli.failure import say
     from bulkaudio.cli.request import make_request, window_words
     from bulkaudio.observe.logs import Format, LogOptions, logging_to

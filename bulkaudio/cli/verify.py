@@ -1,6 +1,5 @@
 """The command ``verify``: every saved file against its proof, and the damaged ones again."""
 
-import asyncio
 import json as json_text
 import os
 import sys
@@ -64,6 +63,8 @@ def verify(
     options: VerifyOptions = DEFAULTS,
 ) -> int:
     """Check every saved file against its recorded size, SHA-256 and WAV proof."""
+    import asyncio
+
     from bulkaudio.cli import failure
     from bulkaudio.cli.existing import require_archive
     from bulkaudio.cli.findings import VerifyView
