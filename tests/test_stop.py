@@ -245,12 +245,12 @@ async def test_host_that_refuses_connections_is_given_up_in_time(tmp_path: Path)
         assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
 
 
-async def test_listing_host_that_is_down_is_given_up_in_time(tmp_path: Path) -> None:
+async def test_listing_host_that_is_down_ends_the_run(tmp_path: Path) -> None:
     """Without its listing a run is exit 5, and the next one lists the whole window."""
     async with Simulator(calls=recorded(25)) as simulator:
         desk = Desk.at(simulator, tmp_path)
         with refusing_port() as url:
-            done = await desk.list("--give-up-after", "2s", BULKAUDIO_CONVERSATIONS_URL=url)
+            done = await desk.list("--attempts", "2", BULKAUDIO_CONVERSATIONS_URL=url)
         assert done.code == 5, done.stderr
         assert simulator.requests.total == 0
         again = await desk.list()
