@@ -7,10 +7,13 @@ from typing import Any
 
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Emit
-from bulkaudio.gate import COLD_SLOTS, Gate, GateOptions
+from bulkaudio.gate import COLD_SLOTS, START_CREDIT, Gate, GateOptions
 from bulkaudio.listings import Errand
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.settings import ApiKey, Connection, DownloadRequest, Pace, Selection
+
+LISTING_CREDIT = 2.0
+"""Pages are asked for one by one: a host that fails twice in a row is down for all of them."""
 
 Keys = tuple[ApiKey, ApiKey | None]
 
@@ -20,7 +23,7 @@ def require(value: str | None, option: str) -> str:
     if not value:
         raise UsageError(
             f"{option} is missing, and the archive does not remember one",
-            fix=f"add {option}; both account and agent stand in the address of Agent Studio, "
+            fix=f"add {option}; it stands in the address of Agent Studio, "
             "https://studio.REGION.poly.ai/ACCOUNT/AGENT/",
         )
     return value
@@ -57,6 +60,7 @@ def gate_of(
         start=start,
         max_rate=pace.max_rate,
         give_up_s=pace.give_up_after_s,
+        credit=LISTING_CREDIT if host is Host.LISTING else START_CREDIT,
     )
     return Gate(session.hosts.name(host), options, emit=emit)
 

@@ -28,7 +28,9 @@ COLD_SLOTS = 8
 """Until a first good answer, so that a refused key costs no more requests than this."""
 
 START_CREDIT = 20.0
-MAX_CREDIT = 50.0
+CREDIT_GROWTH = 2.5
+"""Times the start, that success upon success saves up for failures."""
+
 TROUBLE_WEIGHT = 0.02
 TROUBLE_SHARE = 0.25
 """Of recent requests failing on connections or 5xx, before the slots are halved: below it, faults
@@ -53,12 +55,15 @@ class GateOptions:
         fixed: A ceiling the user chose, climbed to without asking whether it helps; None looks
             for the best by itself.
         start: Slots the last run ended with.
+        credit: Failures beyond the successes before the host counts as down. Small where requests
+            come one by one: each would use up its own attempts before many failures add up.
     """
 
     fixed: int | None = None
     start: int = COLD_SLOTS
     max_rate: float | None = None
     give_up_s: float = 15 * 60.0
+    credit: float = START_CREDIT
 
 
 class Ticket:
@@ -128,7 +133,7 @@ class Gate:
         self._next_start = 0.0
         self._epoch = 0
         self._is_cold = True
-        self._credit = START_CREDIT
+        self._credit = self._options.credit
         self._is_open_circuit = False
         self._pauses = 0
         self._failed_lookups = 0
@@ -248,11 +253,11 @@ class Gate:
         self._failing_since = None
         self._pauses = 0
         self._trouble *= 1.0 - TROUBLE_WEIGHT
-        self._credit = min(MAX_CREDIT, self._credit + 1.0)
+        self._credit = min(self._options.credit * CREDIT_GROWTH, self._credit + 1.0)
         self._slots.answered(first_byte_s, received_bytes)
         if self._is_open_circuit:
             self._is_open_circuit = False
-            self._credit = START_CREDIT / 2
+            self._credit = self._options.credit / 2
             self._move("the host answers again")
         now = self._clock()
         if self._slots.look(now, self._in_flight, is_limited=now < self._closed_until):

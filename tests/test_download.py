@@ -451,7 +451,8 @@ async def test_key_refused_in_the_middle_ends_the_run(tmp_path: Path) -> None:
         assert process.returncode == 4, stderr.decode()
         assert simulator.requests.statuses[401] <= 16
         counts = json.loads(stdout)["counts"]
-        assert counts["saved"] == simulator.requests.statuses[200] == len(wavs(desk.archive))
+        # What was still arriving when the refusal came is given up, and stays open.
+        assert counts["saved"] == len(wavs(desk.archive)) <= simulator.requests.statuses[200]
         assert counts["failed"] == 0
         check_archive(desk.archive, simulator)
         assert temporary_files(desk.archive) == []

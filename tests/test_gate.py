@@ -304,3 +304,21 @@ def test_every_move_is_told() -> None:
         assert any(move.reason == "throttled" for move in moves)
 
     run_virtually(main())
+
+
+def test_requests_one_by_one_outlive_an_outage_with_a_small_credit() -> None:
+    """Where one request at a time is sent, two failures are enough to blame the host."""
+
+    async def main() -> None:
+        gate = gate_for(GateOptions(credit=2.0))
+        host, blamed_itself = Host(down_until=120.0), 0
+        is_good = False
+        while not is_good:
+            async with gate.admit() as ticket:
+                is_good = await host.answer(ticket)
+                blamed_itself += not is_good and not ticket.is_probe
+
+        assert blamed_itself == 2
+        assert 120 <= asyncio.get_running_loop().time() < 120 + 31
+
+    run_virtually(main())
