@@ -42,13 +42,15 @@ class Kills:
         self.durable: dict[tuple[str, str], int] = {}
         """How often each recording had been asked for when it was found under its final name."""
 
-    async def kill_when(self, requests: int, more_s: float) -> None:
-        """Start a run, and kill it so many requests and seconds later."""
+    async def kill_when(self, requests: int, more_s: float, *, needs_files: bool = False) -> None:
+        """Start a run, and kill it so many requests and seconds later, or once a file is there."""
         journal = self.desk.simulator.requests
         goal = journal.total + requests
         words = self.desk.words(*self.source)
         async with started(*words, env=self.desk.env(), cwd=self.desk.cwd) as process:
             await until(lambda: journal.total >= goal, process)
+            if needs_files:
+                await until(lambda: any(self.desk.archive.glob("*/*.wav")), process)
             await asyncio.sleep(more_s)
             process.kill()
             await process.wait()
@@ -79,10 +81,11 @@ async def survive_kills(tmp_path: Path, kills: int, count: int) -> None:
         ids = simulator.calls.ids()
         source = ("--csv", desk.csv(ids), "--direction", "user", "--direction", "agent")
         killer = Kills(desk, source)
-        for _ in range(kills):
+        for number in range(kills):
             # On average half of the recordings are left when the last one is killed.
-            await killer.kill_when(rng.randrange(2 * count // kills), rng.uniform(0.0, 0.05))
-        assert killer.durable, "every kill came before anything was saved"
+            requests, more_s = rng.randrange(2 * count // kills), rng.uniform(0.0, 0.05)
+            await killer.kill_when(requests, more_s, needs_files=number == kills // 2)
+        assert killer.durable
 
         done = await desk.download(*source)
         assert done.code == 0, done.stderr
