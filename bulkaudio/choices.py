@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from bulkaudio.errors import UsageError
 from bulkaudio.keys import KeyFinder
 from bulkaudio.model import Direction, Metadata
+from bulkaudio.naming import printable
 from bulkaudio.settings import (
     ApiKey,
     Budgets,
@@ -162,8 +163,9 @@ def directions_of(names: Iterable[Direction | str] | None) -> tuple[Direction, .
     try:
         return tuple(dict.fromkeys(Direction(name) for name in wanted)) or None
     except ValueError as error:
+        shown = ", ".join(printable(str(name)) for name in wanted)
         raise UsageError(
-            f"{error}", fix="directions are combined, user, agent, or all of them: all"
+            f"directions cannot be {shown}", fix="use combined, user, agent, or all"
         ) from error
 
 
@@ -176,7 +178,9 @@ def _metadata(name: Metadata | str | None) -> Metadata | None:
     try:
         return None if name is None else Metadata(name)
     except ValueError as error:
-        raise UsageError(f"{error}", fix="metadata is none, basic or full") from error
+        raise UsageError(
+            f"metadata cannot be {printable(str(name))}", fix="use none, basic or full"
+        ) from error
 
 
 def _pace(choices: RunChoices) -> Pace:

@@ -28,13 +28,13 @@ def parse_duration(text: str) -> float:
         parts = _DURATION.fullmatch(text)
         if parts is None or not any(parts.groups()):
             raise UsageError(
-                f"{printable(text)!r} is not a duration.",
+                f"{printable(text)!r} is not a duration",
                 fix="write it like 20s, 15m, 48h, 1d, 1h30m, or as a number of seconds",
             )
         values = zip(parts.groups(), _SECONDS, strict=True)
         seconds = sum((Decimal(n) * unit for n, unit in values if n), Decimal(0))
     if seconds > _LONGEST_S:
-        raise UsageError(f"{printable(text)!r} is too long.", fix="stay below 100 years")
+        raise UsageError(f"{printable(text)!r} is too long", fix="stay below 100 years")
     return float(seconds)
 
 
@@ -45,14 +45,14 @@ def parse_bytes(text: str) -> int:
     # A letter alone is 10⁶ to some programs and 2²⁰ to others: a budget must not guess.
     if match is None or (match[2] and not match[4]):
         raise UsageError(
-            f"{printable(text)!r} is not a size.",
+            f"{printable(text)!r} is not a size",
             fix="write it like 500MB, 1GB (a thousand million), 1GiB (2 to the 30th), or as a "
             "number of bytes",
         )
     power = _PREFIXES.lower().index(match[2].lower()) + 1 if match[2] else 0
     size = int(Decimal(match[1]) * (1024 if match[3] else 1000) ** power)
     if size > _LARGEST_BYTES:
-        raise UsageError(f"{printable(text)!r} is too large.", fix="stay below 8 EiB")
+        raise UsageError(f"{printable(text)!r} is too large", fix="stay below 8 EiB")
     return size
 
 

@@ -36,7 +36,7 @@ def parse_zone(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a folder of zones
         raise UsageError(
-            f"{printable(name)!r} is not a time zone this machine knows.",
+            f"{printable(name)!r} is not a time zone this machine knows",
             fix="use an IANA name such as UTC, Europe/London or America/New_York",
         ) from error
 
@@ -62,7 +62,7 @@ def parse_time(text: str, *, now: datetime, tz: tzinfo) -> datetime:
 
 
 def _not_a_time(text: str) -> UsageError:
-    return UsageError(f"{printable(text)!r} is not a time.", fix=f"write it like {_EXAMPLES}")
+    return UsageError(f"{printable(text)!r} is not a time", fix=f"write it like {_EXAMPLES}")
 
 
 def _parse(text: str, now: datetime, tz: tzinfo) -> datetime | None:
@@ -132,8 +132,13 @@ class Window:
 
     def __post_init__(self) -> None:
         if self.since >= self.until:
+            if self.until < self.since:
+                raise UsageError(
+                    f"--until {_iso(self.until)} is before --since {_iso(self.since)}",
+                    fix="swap the two",
+                )
             raise UsageError(
-                f"Nothing lies between {_iso(self.since)} and {_iso(self.until)}.",
+                f"nothing lies between {_iso(self.since)} and {_iso(self.until)}",
                 fix="--until is exclusive: for the whole of one day, give the day after as --until",
             )
 

@@ -142,8 +142,8 @@ def test_times_may_begin_with_a_hyphen_and_follow_the_zone() -> None:
         (["--csv", "a.csv", "--channel", "VOICE"], "--channel"),
         (["--csv", "a.csv", "--lookback", "1h"], "--lookback"),
         (["--id-column", "id"], "there is no --csv"),
-        (["--csv", "-", "--api-key-file", "-"], "Standard input"),
-        (["--since", "today", "--until", "yesterday"], "Nothing lies between"),
+        (["--csv", "-", "--api-key-file", "-"], "standard input"),
+        (["--since", "today", "--until", "yesterday"], "is before --since"),
         (["--since", "tomorrowish"], "--since"),
         (["--since", "2027-01-01"], "future"),
         (["--tz", "Mars/Olympus", "--since", "today"], "time zone"),
@@ -233,10 +233,10 @@ def test_file_of_every_kind_of_value_is_understood(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("concurency = 4", "Did you mean concurrency?"),
-        ("[download]\nregoin = 'uk'", "Did you mean region?"),
-        ("[dowload]\nregion = 'uk'", "Did you mean download?"),
-        ("api-key = 'secret'", "Did you mean api-key-file?"),
+        ("concurency = 4", "did you mean concurrency?"),
+        ("[download]\nregoin = 'uk'", "did you mean region?"),
+        ("[dowload]\nregion = 'uk'", "did you mean download?"),
+        ("api-key = 'secret'", "did you mean api-key-file?"),
         ("region = {a = 1}", "region is unknown"),
         ("limit = [[1]]", "single value"),
         ("limit =", "not valid TOML"),
@@ -317,10 +317,10 @@ def test_version_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["download", "--regoin", "uk"], "Did you mean --region?"),
-        (["download", "--region", "mars"], '"mars"'),
+        (["download", "--regoin", "uk"], "did you mean --region?"),
+        (["download", "--region", "mars"], "'mars'"),
         (["download", "surplus"], "surplus"),
-        (["dwnload"], 'Did you mean "download"?'),
+        (["dwnload"], "did you mean download?"),
         (["status"], "ARCHIVE"),
         (["download", "--api-key", CANARY], "--api-key"),
     ],
@@ -331,7 +331,7 @@ def test_usage_errors_end_with_two_and_plain_lines(arguments: list[str], told: s
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("bulkaudio: ")
     assert told in done.stderr
-    assert "\nFix: bulkaudio " in done.stderr
+    assert "\nFix: " in done.stderr
     assert "Traceback" not in done.stderr
     assert not set("╭│╰") & set(done.stderr)
     assert CANARY not in done.stderr

@@ -3,13 +3,13 @@
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError, Group, UnusedCliTokensError
+from cyclopts import App, CycloptsError, Group
 
 from bulkaudio.cli import failure
 from bulkaudio.cli.help_page import HelpPage
 from bulkaudio.cli.settings_sources import TomlFile, Variables, options_of
 from bulkaudio.cli.streams import end_streams, mend_streams, stdout_fault, survived_pipe
-from bulkaudio.errors import BulkAudioError, UsageError
+from bulkaudio.errors import BulkAudioError
 from bulkaudio.observe.terminal import console
 from bulkaudio.version import __version__
 
@@ -141,14 +141,8 @@ def _run(arguments: Sequence[str]) -> int:
             console=console(sys.stdout),
         )
     except CycloptsError as error:
-        command = next((name for name, *_ in COMMANDS if name in arguments[:1]), "")
-        words = " ".join(word for word in ("bulkaudio", command, "--help") if word)
-        raise UsageError(_sentence(error), fix=f"{words} lists what there is.") from error
+        # Imported late: only who mistyped something has to wait for it.
+        from bulkaudio.cli.mistakes import usage_error
+
+        raise usage_error(error, arguments, [name for name, *_ in COMMANDS]) from error
     return result if isinstance(result, int) else 0
-
-
-def _sentence(error: CycloptsError) -> str:
-    if isinstance(error, UnusedCliTokensError):
-        surplus = " ".join(error.unused_tokens or ())
-        return f"Not understood: {surplus[:80]}"
-    return str(error).strip()

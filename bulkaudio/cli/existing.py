@@ -13,5 +13,6 @@ def require_archive(folder: Path) -> None:
         is_archive = False
     if not is_archive:
         raise UsageError(
-            f"{folder} is no archive of bulkaudio.", fix="Name the folder given as --out."
+            f"{folder} is not an archive of bulkaudio",
+            fix="name the folder that was given as --out",
         )

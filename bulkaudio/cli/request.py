@@ -8,6 +8,7 @@ from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from bulkaudio.cli.options import DownloadOptions, KeyOptions, SourceOptions
+from bulkaudio.cli.values import needs_file
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Noted
 from bulkaudio.keys import FoundKeys, KeyFinder
@@ -97,37 +98,36 @@ def _check(options: DownloadOptions) -> None:
     ):
         # `-` has to be taken as a value, so an option that follows at once is taken as one too.
         if value is not None and value.startswith("--"):
-            raise UsageError(
-                f"{name} needs a file name or -, not {value[:40]}.",
-                fix=f"Write {name} FILE, or {name} - for standard input.",
-            )
+            raise needs_file(name, value)
     if source.csv is not None:
         given = [name for name in _given(source) if name in LISTING_ONLY]
         if given:
             names = ", ".join("--" + name.replace("_", "-") for name in given)
             raise UsageError(
-                f"--csv names the conversations itself, and {names} would list others.",
-                fix=f"Leave out --csv, or {names}; a variable or bulkaudio.toml may set it.",
+                f"--csv names the conversations itself, and {names} would list others",
+                fix=f"leave out --csv, or {names}; a variable or bulkaudio.toml may set it",
             )
     elif source.id_column is not None:
         raise UsageError(
-            "--id-column names a column of --csv, and there is no --csv.", fix="Add --csv FILE."
+            "--id-column names a column of --csv, and there is no --csv", fix="add --csv FILE"
         )
     if source.csv == "-" and "-" in {
         options.keys.api_key_file,
         options.keys.conversations_key_file,
     }:
         raise UsageError(
-            "Standard input cannot carry both the conversation ids and a key.",
-            fix="Give --csv or the key a file.",
+            "standard input cannot carry both the conversation ids and a key",
+            fix="read one of them from a file",
         )
     if source.page_size > 1000:
         raise UsageError(
-            "--page-size is at most 1000: PolyAI gives no larger pages.",
-            fix="Leave it out: 1000 is the default.",
+            "--page-size is at most 1000, PolyAI's own limit",
+            fix="leave it out: 1000 is the default",
         )
     if options.output.quiet and options.output.progress == "on":
-        raise UsageError("--quiet and --progress on contradict each other.", fix="Drop one.")
+        raise UsageError(
+            "--quiet and --progress on contradict each other", fix="leave one of them out"
+        )
 
 
 def _given(options: SourceOptions) -> list[str]:
@@ -143,12 +143,12 @@ def _place(options: DownloadOptions) -> Place:
     where = options.where
     if not where.out:
         raise UsageError(
-            "--out is missing: the folder to keep the recordings in.", fix="Add --out FOLDER."
+            "--out is missing, the folder to keep recordings in", fix="add --out FOLDER"
         )
     if "://" in where.out:
         raise UsageError(
-            f"--out {where.out[:80]} is a URL, and this version keeps recordings in folders only.",
-            fix="Name a folder, and copy it to the object store with its own tool.",
+            f"--out {where.out[:80]} is a URL, and this version keeps recordings in folders only",
+            fix="name a folder, and copy it to the object store with its own tool",
         )
     return Place(
         out=Path(where.out).expanduser(), layout=where.layout, min_free_bytes=where.min_free
@@ -161,8 +161,8 @@ def _listing(source: SourceOptions, now: datetime) -> ListingQuery:
     until = _time("--until", source.until, now, zone)
     if since is not None and since > now:
         raise UsageError(
-            f"--since {source.since} lies in the future: no call has happened yet.",
-            fix="Check the year, and --tz; this machine's clock may be wrong, too.",
+            f"--since {source.since} lies in the future: no call has happened yet",
+            fix="check the year, --tz, and this machine's clock",
         )
     if since is not None and until is not None:
         Window(since=since, until=until)

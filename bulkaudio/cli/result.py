@@ -82,8 +82,8 @@ def _keep(summary: Summary, path: Path) -> int:
             temporary.unlink()
         return failure.tell(
             StorageError(
-                f"The summary file {path} cannot be written: {error.strerror}.",
-                fix="Choose another --summary-file.",
+                f"the summary file {path} cannot be written: {error.strerror}",
+                fix="choose another --summary-file",
             )
         )
     return 0

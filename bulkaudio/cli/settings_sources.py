@@ -81,8 +81,8 @@ class TomlFile:
             path = Path(argument.tokens[-1].value).expanduser()
             if not path.is_file():
                 raise UsageError(
-                    f"The configuration file {path} does not exist.",
-                    fix="Check --config and BULKAUDIO_CONFIG.",
+                    f"the configuration file {path} does not exist",
+                    fix="check --config and BULKAUDIO_CONFIG",
                 )
             return path
         return next((path for path in self._usual() if path.is_file()), None)
@@ -111,8 +111,10 @@ def _refuse(path: Path, where: str, keys: Iterable[str], known: Iterable[str]) -
             continue
         near = get_close_matches(key, names, n=1)
         raise UsageError(
-            f"{path}: {where}{key} is unknown.",
-            fix=f"Did you mean {near[0]}?" if near else "Options are listed by --help.",
+            f"{path}: {where}{key} is unknown",
+            fix=f"did you mean {near[0]}?"
+            if near
+            else "bulkaudio download --help lists the options",
         )
 
 
@@ -140,8 +142,8 @@ def _texts(path: Path, key: str, value: Any) -> list[str]:
     values = value if isinstance(value, list) else [value]
     if any(isinstance(each, (dict, list)) for each in values):
         raise UsageError(
-            f"{path}: {key} must be a single value or a list of them.",
-            fix=f'Write {key} = "VALUE".',
+            f"{path}: {key} must be a single value or a list of them",
+            fix=f'write {key} = "VALUE"',
         )
     return [str(each).lower() if isinstance(each, bool) else str(each) for each in values]
 
@@ -151,9 +153,9 @@ def _read(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(
-            f"{path} cannot be read: {error.strerror}.", fix="Make it readable for this user."
+            f"{path} cannot be read: {error.strerror}", fix="make it readable for this user"
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{path} is not valid TOML: {error}.", fix='Write lines like region = "uk".'
+            f"{path} is not valid TOML: {error}", fix='write lines like region = "uk"'
         ) from error

@@ -55,11 +55,13 @@ def check(options: SimulateOptions) -> None:
     """Raise UsageError for figures that make no sense."""
     if options.conversations < 1 or options.days < 1:
         raise UsageError(
-            "--conversations and --days must be at least 1.", fix="leave them out for 200 and 2"
+            "--conversations and --days must be at least 1",
+            fix="leave them out: 200 calls in 2 days are the default",
         )
     if not 0 <= options.port < 65535:
         raise UsageError(
-            "--port must be from 0 to 65534.", fix="the listing takes the port after it"
+            "--port must be from 0 to 65534",
+            fix="choose a smaller one: the listing takes the port after it; 0 finds free ones",
         )
     latency_s(options.latency)
 
@@ -68,7 +70,9 @@ def latency_s(text: str) -> float:
     """Read ``20ms`` or ``0.5s`` as seconds."""
     found = re.fullmatch(r"([0-9]{1,6}(?:\.[0-9]{1,6})?)(ms|s)", text)
     if found is None:
-        raise UsageError(f"--latency: {text[:40]!r} is no duration.", fix="write 20ms or 0.5s")
+        raise UsageError(
+            f"--latency: {text[:40]!r} is not a time", fix="write it like 20ms or 0.5s"
+        )
     return float(found[1]) / (1000 if found[2] == "ms" else 1)
 
 

@@ -6,6 +6,7 @@ from typing import TypeVar
 from cyclopts import Token
 
 from bulkaudio.errors import UsageError
+from bulkaudio.naming import printable
 from bulkaudio.quantities import parse_bytes, parse_duration
 
 AUTO = "auto"
@@ -44,6 +45,20 @@ def words(_type: object, text: str, delimiter: str | None = None) -> list[str]:
     return text.replace(",", " ").split()
 
 
+def origin(token: Token) -> str:
+    """Name what a value came from: an option, a variable, or a key and its file."""
+    name = token.keyword or "a value"
+    return name if token.source in {"", "cli", "environment"} else f"{token.source}: {name}"
+
+
+def needs_file(option: str, value: str) -> UsageError:
+    """Make the error of an option that took the next option for its value."""
+    return UsageError(
+        f"{option} needs a file name or -, and {printable(value, 40)} is an option",
+        fix=f"write {option} FILE, or {option} - for standard input",
+    )
+
+
 def _concurrency(text: str) -> int | str:
     if text.strip().lower() == AUTO:
         return AUTO
@@ -51,8 +66,8 @@ def _concurrency(text: str) -> int | str:
         return _count(text)
     except UsageError:
         raise UsageError(
-            f"{text[:40]!r} is neither auto nor a number of at least 1.",
-            fix="Leave it out: auto finds out what PolyAI can take.",
+            f"{text[:40]!r} is neither auto nor a whole number of at least 1",
+            fix="leave it out: auto finds out what PolyAI can take",
         ) from None
 
 
@@ -60,8 +75,8 @@ def _count(text: str) -> int:
     digits = text.strip().replace("_", "")
     if not (digits.isascii() and digits.isdigit() and len(digits) < 16 and int(digits) > 0):
         raise UsageError(
-            f"{text[:40]!r} is no whole number of at least 1.",
-            fix="Write digits only, such as 100.",
+            f"{text[:40]!r} is not a whole number of at least 1",
+            fix="write digits only, such as 100",
         )
     return int(digits)
 
@@ -73,8 +88,8 @@ def _rate(text: str) -> float:
         number = 0.0
     if not 0 < number < float("inf"):
         raise UsageError(
-            f"{text[:40]!r} is no number of requests a second.",
-            fix="Write a number above 0, such as 20 or 0.5.",
+            f"{text[:40]!r} is not a number of requests a second",
+            fix="write a number above 0, such as 20 or 0.5",
         )
     return number
 
@@ -85,4 +100,4 @@ def _named(tokens: Sequence[Token], read: Callable[[str], T]) -> T:
     try:
         return read(token.value)
     except UsageError as error:
-        raise UsageError(f"{token.keyword}: {error.message}", fix=error.fix) from error
+        raise UsageError(f"{origin(token)}: {error.message}", fix=error.fix) from error
