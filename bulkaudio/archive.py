@@ -12,6 +12,7 @@ from pathlib import Path
 
 from bulkaudio.errors import UsageError
 from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.model import Direction
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT
 from bulkaudio.stores.disk import STATE_FOLDER
@@ -24,6 +25,12 @@ UNASKED = "unasked"
 """Redaction was left to the API's default, which is the same as asking for none of it."""
 
 REDACTION = {None: UNASKED, True: "true", False: "false"}
+
+REDACTION_WORDS = {
+    UNASKED: "without --redacted",
+    "true": "with --redacted",
+    "false": "with --no-redacted",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +105,9 @@ class OpenArchive:
 
 
 def is_archive(root: Path) -> bool:
-    """Whether an archive was begun there; blocks."""
-    return (root / STATE_FOLDER / LEDGER_FILE).exists()
+    """Whether an archive was begun there, even one that lost its ledger; blocks."""
+    # So that a lost ledger is named, and not the options that it would have remembered.
+    return any((root / name).exists() for name in (STATE_FOLDER, *Direction))
 
 
 @asynccontextmanager
@@ -142,7 +150,13 @@ def _agree(asked: str, kept: str | None) -> bool:
 
 
 def _contradiction(name: str, asked: str, kept: str, root: Path) -> UsageError:
+    option = OPTIONS[name]
+    kept, asked = (
+        (REDACTION_WORDS[kept], REDACTION_WORDS[asked])
+        if name == "redacted"
+        else (f"with {option} {kept}", f"with {option} {asked}")
+    )
     return UsageError(
-        f"{root} holds recordings with {OPTIONS[name]} {kept}, and this run asks for {asked}",
-        fix=f"use another --out, or leave {OPTIONS[name]} as it is",
+        f"{root} holds recordings made {kept}, and this run asks for some {asked}",
+        fix=f"use another --out, or leave {option} out to go on as before",
     )

@@ -51,6 +51,8 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
             _check_first(request, region)
         keys = await asyncio.to_thread(request.find_keys, region) if region else None
         async with open_archive(request.place.out, layout=request.place.layout) as archive:
+            if csv is not None:
+                check_dates(archive, csv)
             kept = await archive.bind(
                 Identity(
                     region=region,
@@ -116,7 +118,6 @@ class _Job:
         learned = int(self.kept.get(SLOTS_PIN, COLD_SLOTS))
         gate = gate_of(self.session, Host.AUDIO, request.pace, emit=emit, start=learned)
         if self.csv is not None:
-            check_dates(self.archive, self.csv)
             source: Source = self.csv
             windows: tuple[Errand, ...] = ()
         else:

@@ -53,10 +53,13 @@ async def test_a_later_run_need_not_repeat_what_the_archive_remembers(tmp_path: 
 @pytest.mark.parametrize(
     ("identity", "words"),
     [
-        (Identity(region="us"), "--region uk, and this run asks for us"),
-        (Identity(agent="PROJECT-2"), "--agent PROJECT-1, and this run asks for PROJECT-2"),
+        (Identity(region="us"), "--region uk, and this run asks for some with --region us"),
+        (
+            Identity(agent="PROJECT-2"),
+            "--agent PROJECT-1, and this run asks for some with --agent PROJECT-2",
+        ),
         (Identity(account="ws-2"), "--account ws-1"),
-        (Identity(redacted=True), "--redacted unasked, and this run asks for true"),
+        (Identity(redacted=True), "without --redacted, and this run asks for some with --redacted"),
     ],
 )
 async def test_a_contradiction_is_refused_by_name(
