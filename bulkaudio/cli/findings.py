@@ -13,8 +13,9 @@ from rich.text import Text
 from bulkaudio.observe.page import plural
 from bulkaudio.observe.progress import View, bar_row
 from bulkaudio.observe.summary import Summary
+from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes
-from bulkaudio.verify import Finding, Progress, Report
+from bulkaudio.verify import Damage, Finding, Progress, Report
 
 SCHEMA = "bulkaudio.verify/1"
 MAX_LISTED = 100
@@ -63,7 +64,7 @@ class VerifyView:
         if self.now is None:
             return ("opening the archive",)
         now = self.now
-        words = [f"{now.checked:,} of {now.of:,} recordings read", format_bytes(now.bytes)]
+        words = [f"{now.checked:,} of {now.of:,} recordings checked", format_bytes(now.bytes)]
         return [*words, f"{now.damaged:,} damaged"] if now.damaged else words
 
 
@@ -115,11 +116,11 @@ class Findings:
 
     def page(self) -> RenderableType:
         """Lay it out for people."""
-        return Group(*self._parts())
+        return Trimmed(Group(*self._parts()))
 
     def _parts(self) -> Iterator[RenderableType]:
         report = self.report
-        read = f"{plural(report.checked, 'recording')} read ({format_bytes(report.bytes)})"
+        read = f"{plural(report.checked, 'recording')} checked ({format_bytes(report.bytes)})"
         if report.is_clean:
             yield Text("Whole", style="bold green").append(f": {read}, every one as it was saved.")
         else:
@@ -135,9 +136,21 @@ class Findings:
             kept = self.set_aside[0].parent
             yield Text(f"{plural(len(self.set_aside), 'damaged file')} moved to {kept}")
         if self.refetch is not None:
-            yield Text(f"{plural(self.refetch.counts.saved, 'recording')} fetched again.")
-        if self.exit_code == DAMAGE_EXIT_CODE:
-            yield Text("Run verify --repair to fetch what is damaged or missing again.")
+            yield Text(_refetch_words(self.refetch, len(report.findings)))
+        elif not report.is_clean:
+            yield Text("Run verify again with --repair to fetch damaged and missing ones again.")
+
+
+def _refetch_words(refetch: Summary, wanted: int) -> str:
+    counts = refetch.counts
+    text = f"{counts.saved:,} of {plural(wanted, 'recording')} fetched again"
+    others = (
+        (counts.failed, "failed"),
+        (counts.absent, "have no recording any more"),
+        (counts.deferred, "have none yet"),
+        (counts.open, "left open"),
+    )
+    return ", ".join([text, *(f"{count:,} {words}" for count, words in others if count)]) + "."
 
 
 def _table(findings: Sequence[Finding]) -> Table:
@@ -147,7 +160,9 @@ def _table(findings: Sequence[Finding]) -> Table:
     table.add_column()
     for finding in findings:
         words = WORDS.get(finding.damage.value, finding.damage.value)
-        detail = f" ({finding.detail})" if finding.detail else ""
+        # Two digests side by side tell a person nothing; --json has them.
+        is_told = finding.detail and finding.damage is not Damage.CONTENT
+        detail = f" ({finding.detail})" if is_told else ""
         direction = finding.recording.direction.value
         table.add_row(finding.recording.conversation_id, direction, words + detail)
     return table

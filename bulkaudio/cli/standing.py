@@ -15,6 +15,7 @@ from bulkaudio.ledger.rows import LedgerRow, Total
 from bulkaudio.model import Direction, Status
 from bulkaudio.observe.page import plural
 from bulkaudio.observe.summary import utc_text
+from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, format_duration
 
 SCHEMA = "bulkaudio.archive/1"
@@ -81,7 +82,7 @@ class Standing:
 
     def page(self) -> RenderableType:
         """Lay it out for people."""
-        return Group(*self._parts())
+        return Trimmed(Group(*self._parts()))
 
     def _parts(self) -> Iterator[RenderableType]:
         whose = ", ".join(
@@ -126,12 +127,12 @@ def _last_run_words(run: Mapping[str, Any] | None, now: datetime) -> str:
     if run is None:
         return "No run has been here yet."
     if run.get("finished_at") is None:
-        return f"Last run: {run.get('run_id')}, begun {run.get('started_at')}, was cut short."
+        return f"Last run: {run.get('run_id')}, begun {run.get('started_at')}, ended without a word: it was killed, or the machine went down."
     ago = format_duration((now - datetime.fromisoformat(str(run["finished_at"]))).total_seconds())
     counts: Mapping[str, int] = run.get("counts") or {}
     words = {"saved": "saved", "already": "already there", "failed": "failed"}
     told = [f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name)]
-    return f"Last run: {run.get('status')} {ago} ago" + (f": {', '.join(told)}" if told else "")
+    return f"Last run: {run.get('status')}, {ago} ago" + (f": {', '.join(told)}" if told else "")
 
 
 def _totals_table(totals: Totals) -> Table:

@@ -178,7 +178,9 @@ def _more(hidden: int) -> Iterator[Text]:
 
 def _closing(summary: Summary) -> Iterator[Text]:
     counts = summary.counts
-    if summary.status in {"stopped", "interrupted", "failed"} and counts.open:
+    if summary.error is not None and summary.error.fix and counts.open:
+        yield Text("Run the same command again after that; nothing saved is fetched twice.")
+    elif summary.status in {"stopped", "interrupted", "failed"} and counts.open:
         yield Text("Run the same command again to go on; nothing saved is fetched twice.")
     elif counts.failed:
         yield Text("Run the same command again to try the failed ones; the rest is not repeated.")
