@@ -21,6 +21,8 @@ from dataclasses import dataclass
 
 from bulkaudio.errors import HostUnavailableError
 from bulkaudio.events import Emit, GateMoved
+from bulkaudio.policy import Reason
+from bulkaudio.quantities import format_duration
 from bulkaudio.settings import MAX_SLOTS
 from bulkaudio.slots import Slots
 
@@ -40,6 +42,15 @@ NO_SUCH_HOST = "dns"
 """The reason of a failed name look-up."""
 
 MAX_PAUSE_S = 30.0
+
+TROUBLES = {
+    NO_SUCH_HOST: "its name cannot be resolved",
+    Reason.CONNECTION: "the connection failed or broke",
+    Reason.TIMEOUT: "no answer in time",
+    Reason.STALLED: "the transfer stalled",
+    Reason.THROTTLED: "it asked to slow down",
+}
+"""Reasons of a request's failure, for the error that ends a run."""
 
 
 class Draining(Exception):  # noqa: N818  a signal, not an error
@@ -139,6 +150,7 @@ class Gate:
         self._failed_lookups = 0
         self._trouble = 0.0
         self._failing_since: float | None = None
+        self._last_trouble = ""
 
     def __repr__(self) -> str:
         state = "probing" if self._is_open_circuit else "open"
@@ -235,10 +247,12 @@ class Gate:
         """Tell whether the time without one good answer is over."""
         if self._failing_since is None or now - self._failing_since < self._options.give_up_s:
             return None
+        why = TROUBLES.get(self._last_trouble, self._last_trouble.replace("http_", "HTTP "))
         return HostUnavailableError(
-            f"{self.host} gave no good answer for {now - self._failing_since:.0f} s",
-            fix="run again later: everything unfinished stays open and nothing is lost; "
-            "--give-up-after sets how long to wait",
+            f"{self.host} gave no good answer for {format_duration(now - self._failing_since)}, "
+            f"last: {why}",
+            fix="check the network, and run again later: nothing is lost; --give-up-after sets how "
+            "long to wait",
         )
 
     def _until_deadline(self, now: float, wait_s: float) -> float:
@@ -265,7 +279,7 @@ class Gate:
         self._pump()
 
     def _throttled(self, epoch: int, retry_after_s: float | None) -> None:
-        now = self._clock()
+        now, self._last_trouble = self._clock(), Reason.THROTTLED
         self._failing_since = self._failing_since if self._failing_since is not None else now
         if retry_after_s is not None:
             self._pause_until(now + retry_after_s, "the host asked to wait")
@@ -278,7 +292,7 @@ class Gate:
         self._pump()
 
     def _failed(self, epoch: int, reason: str) -> None:
-        now = self._clock()
+        now, self._last_trouble = self._clock(), reason
         self._failing_since = self._failing_since if self._failing_since is not None else now
         self._credit -= 1.0
         self._trouble += (1.0 - self._trouble) * TROUBLE_WEIGHT
