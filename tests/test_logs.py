@@ -97,7 +97,7 @@ def test_verbosity_decides_what_stderr_gets() -> None:
 def test_text_line_reads_as_words_and_values() -> None:
     """A retry is one line with everything support asks for, and nothing that is unknown."""
     assert log_of(LogOptions(verbosity=1), [RETRY]) == (
-        "bulkaudio: retry what=CA1 user reason=http_503 attempt=2 wait_s=1.23 http_status=503 "
+        'bulkaudio: retry what="CA1 user" reason=http_503 attempt=2 wait_s=1.23 http_status=503 '
         "correlation_id=corr-1\n"
     )
 

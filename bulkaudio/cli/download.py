@@ -57,7 +57,7 @@ def _run(options: DownloadOptions, tally: "Tally", now: datetime) -> "RunResult"
         file=output.log_file.expanduser() if output.log_file else None,
     )
     words = window_words(request)
-    if words and not output.quiet:
+    if words and not output.quiet and output.log_format == "text":
         say(words)
     # JSON lines on stderr are for a machine, which has no use for a bar between them.
     is_hidden = output.quiet or (output.log_format == "json" and output.progress == "auto")

@@ -158,8 +158,8 @@ def _file_handler(options: LogOptions, path: Path) -> logging.Handler:
         file = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8")
     except OSError as error:
         raise StorageError(
-            f"The log file {path} cannot be opened: {error.strerror}.",
-            fix="Choose another --log-file.",
+            f"the log file {path} cannot be opened: {error.strerror}",
+            fix="choose another --log-file",
         ) from error
     handler = _FileHandler(file)
     handler.setLevel(logging.DEBUG if options.verbosity > 1 else logging.INFO)
@@ -255,12 +255,18 @@ def _text_of(record: logging.LogRecord) -> str:
     elif set(fields) == {"text"}:
         text = str(fields["text"])
     else:
-        known = (f"{name}={value}" for name, value in fields.items() if value is not None)
+        known = (f"{key}={_plain(value)}" for key, value in fields.items() if value is not None)
         text = " ".join((getattr(record, _NAME), *known))
     text = escaped(text)
     if record.exc_info and record.exc_info[1] is not None:
         text += "\n" + visible("".join(traceback.format_exception(record.exc_info[1])).rstrip())
     return text
+
+
+def _plain(value: object) -> str:
+    """Write a field's value so that one can see where it ends."""
+    text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return f'"{text}"' if " " in text or not text else text
 
 
 def _log(level: int, name: str, fields: Mapping[str, Any]) -> None:
