@@ -135,7 +135,7 @@ class Folder:
         if not self.root.exists():
             return False
         if not self.root.is_dir():
-            raise UsageError(f"{self.root} is no folder.", fix="name another --out")
+            raise UsageError(f"{self.root} is not a folder", fix="name another --out")
         names = {path.name for path in self.root.iterdir()}
         if not names:
             return False
@@ -144,7 +144,7 @@ class Folder:
         if is_marked and names <= ours:
             return True
         raise UsageError(
-            f"{self.root} holds something else than a demo, and is left alone.",
+            f"{self.root} holds something other than a demo, and is left alone",
             fix="name another --out, or move what is in it",
         )
 

@@ -72,16 +72,16 @@ class KeyFinder:
         """
         if self.api_key_file == self.conversations_key_file == "-":
             raise UsageError(
-                "Both keys are to be read from standard input.",
-                fix="Give one of --api-key-file and --conversations-key-file a file.",
+                "both keys are to be read from standard input",
+                fix="give one of --api-key-file and --conversations-key-file a file",
             )
         notes: list[str] = []
         api_key = next((key for key in self._api_keys(region, notes) if key), None)
         if api_key is None:
             raise KeyRefusedError(
-                f"No PolyAI API key found. Looked at: {', '.join(self.places(region))}.",
-                fix="Write the key into a file that only you can read and pass --api-key-file "
-                "FILE, or set POLYAI_API_KEY.",
+                f"no PolyAI API key found; looked at: {', '.join(self.places(region))}",
+                fix="write the key into a file that only you can read and pass --api-key-file "
+                "FILE, or set POLYAI_API_KEY",
             )
         conversations_key = self._conversations_key(notes)
         return FoundKeys(
@@ -145,7 +145,7 @@ class KeyFinder:
         if mode & 0o077:
             raise KeyRefusedError(
                 f"{source} can be read by others (mode {stat.S_IMODE(mode):04o}), so its key is "
-                "not used.",
+                "not used",
                 fix=f"chmod 600 {path}",
             )
         if _kit_entry(path, region) is None:
@@ -154,7 +154,10 @@ class KeyFinder:
         def reread() -> Secret:
             entry = _kit_entry(path, region)
             if entry is None:
-                raise KeyRefusedError(f"{source} no longer holds a key for region {region}.")
+                raise KeyRefusedError(
+                    f"{source} no longer holds a key for region {region}",
+                    fix="log in with the command-line kit again",
+                )
             return entry
 
         return ApiKey(value=reread(), source=f"{source} ({region})", reread=reread)
@@ -195,8 +198,8 @@ def _content(path: Path, source: str) -> bytes:
             return file.read(MAX_KEY_BYTES + 1)
     except OSError as error:
         raise KeyRefusedError(
-            f"The key file of {source} cannot be read: {error.strerror}.",
-            fix="Check the path and that this user may read it.",
+            f"the key from {source} cannot be read: {error.strerror}",
+            fix="check the path and that this user may read it",
         ) from error
 
 
@@ -215,9 +218,10 @@ def _decoded(raw: bytes, source: str) -> Secret:
     elif any(not 0x21 <= byte <= 0x7E for byte in raw):
         flaw = "has characters that no key has (not printable ASCII)"
     if flaw:
+        again = "copy the key again: it is one line of letters, digits and signs"
         raise KeyRefusedError(
-            f"The API key from {source} {flaw}.",
-            fix="Copy the key again; it is one line of letters, digits and signs.",
+            f"the API key from {source} {flaw}",
+            fix=again if raw else "put the key there, or remove it to have other places looked at",
         )
     return Secret(raw.decode("ascii"))
 
@@ -229,10 +233,12 @@ def _kit_entry(path: Path, region: str) -> Secret | None:
     except ValueError:
         # The parser's exception carries the document, key and all: not chained.
         raise KeyRefusedError(
-            f"{source} is not valid JSON.", fix="Log in with the command-line kit again."
+            f"{source} is not valid JSON", fix="log in with the command-line kit again"
         ) from None
     if not isinstance(entries, dict):
-        raise KeyRefusedError(f"{source} is not an object of region and key.")
+        raise KeyRefusedError(
+            f"{source} does not hold keys by region", fix="log in with the command-line kit again"
+        )
     names = KIT_NAMES.get(region, ())
     entry = next((entries[name] for name in names if name in entries), None)
     if entry is None:

@@ -110,8 +110,8 @@ class Layout:
         fault = _fault_of(template)
         if fault:
             raise UsageError(
-                f"The layout {printable(template)!r} cannot be used: {fault}.",
-                fix='something like --layout "{direction}/{id}.wav" or '
+                f"the layout {printable(template)!r} cannot be used: {fault}",
+                fix='write something like --layout "{direction}/{id}.wav" or '
                 '--layout "{year}/{month}/{day}/{direction}/{id}.wav"',
             )
         return cls(template)
@@ -137,8 +137,8 @@ class Layout:
     def _date_fields(self, recording: Recording) -> dict[str, str]:
         if recording.started_at is None:
             raise UsageError(
-                f"The layout {self.template!r} needs the start of every conversation, and "
-                f"{recording.conversation_id} has none.",
+                f"the layout {self.template!r} needs the start of every conversation, and "
+                f"{recording.conversation_id} has none",
                 fix="use a layout without dates, a CSV with a started_at column, or the listing "
                 "(--since, --until)",
             )

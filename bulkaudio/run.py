@@ -236,7 +236,7 @@ class Run:
             raise StorageError(
                 f"only {format_bytes(free)} are free where the archive is kept, "
                 f"and {format_bytes(least)} are to stay free (--min-free)",
-                fix="free some space and run again: it goes on where this run stopped",
+                fix="free some space, or lower --min-free, and run again: it goes on where it stopped",
             )
 
 

@@ -143,11 +143,11 @@ def test_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
     """Files that no demo made are named a reason to stop, and stay."""
     mine = tmp_path / "calls.csv"
     mine.write_text("mine")
-    with pytest.raises(UsageError, match="something else"):
+    with pytest.raises(UsageError, match="something other"):
         Folder(root=tmp_path).prepare([], "key")
     assert mine.read_text() == "mine"
     assert list((tmp_path / "home").iterdir()) == []
-    with pytest.raises(UsageError, match="no folder"):
+    with pytest.raises(UsageError, match="not a folder"):
         Folder(root=mine).prepare([], "key")
 
 

@@ -167,9 +167,9 @@ def checked(url: str, host: Host) -> str:
         # Reading the port is what checks it.
         is_whole = _is_name(parts.hostname or "") and parts.port != 0
     except ValueError as error:
-        raise UsageError(f"{shown} is no URL", fix="write https://HOST") from error
+        raise UsageError(f"{shown} is not a URL", fix="write https://HOST") from error
     if parts.scheme not in {"http", "https"} or not is_whole:
-        raise UsageError(f"{shown} is no web address", fix="write https://HOST")
+        raise UsageError(f"{shown} is not a web address", fix="write https://HOST")
     if "@" in parts.netloc:
         raise UsageError(
             f"{shown} holds credentials", fix="leave them out: the key has its own setting"

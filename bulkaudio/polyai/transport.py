@@ -34,9 +34,11 @@ def trusting_context(ca_bundle: Path | None) -> ssl.SSLContext | Literal[True]:
     try:
         context.load_verify_locations(cafile=ca_bundle)
     except ssl.SSLError as error:
-        raise UsageError(f"{ca_bundle} holds no certificate", fix=fix) from error
+        raise UsageError(f"--ca-bundle {ca_bundle} holds no certificate", fix=fix) from error
     except OSError as error:
-        raise UsageError(f"{ca_bundle} cannot be read: {error.strerror}", fix=fix) from error
+        raise UsageError(
+            f"--ca-bundle {ca_bundle} cannot be read: {error.strerror}", fix=fix
+        ) from error
     return context
 
 
@@ -54,9 +56,9 @@ def checked_proxy(proxy: str | None) -> str | None:
         parts = urlsplit(proxy)
         is_whole = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        raise UsageError("the proxy's address is no URL", fix=fix) from None
+        raise UsageError("the address given as --proxy is not a URL", fix=fix) from None
     if parts.scheme not in {"http", "https"} or not is_whole:
-        raise UsageError("the proxy's address is not that of an HTTP proxy", fix=fix)
+        raise UsageError("the address given as --proxy is not that of an HTTP proxy", fix=fix)
     return proxy
 
 

@@ -7,6 +7,7 @@ small recordings is several times faster than through an application's router.
 
 import asyncio
 import ipaddress
+import os
 import ssl
 import time
 from dataclasses import dataclass, field
@@ -107,7 +108,7 @@ class Simulator:
     async def __aenter__(self) -> Self:
         if not _is_loopback(self.host):
             raise UsageError(
-                f"The simulator listens on loopback only, not on {self.host}.",
+                f"the simulator listens on loopback only, not on {self.host}",
                 fix="use 127.0.0.1 or ::1",
             )
         await asyncio.to_thread(speech.pcm_voices)
@@ -142,7 +143,8 @@ class Simulator:
             await site.start()
         except OSError as error:
             raise UsageError(
-                f"The simulator cannot listen on {self.host}:{port}: {error.strerror}",
+                f"the simulator cannot listen on {self.host}:{port}: "
+                f"{os.strerror(error.errno or 0)}",
                 fix="choose another port, or 0 for any free one",
             ) from error
         scheme = "https" if self.ssl_context else "http"

@@ -56,7 +56,7 @@ def find_columns(head: str, id_column: str | None, name: str) -> Columns:
     """
     text = _first_row_text(head)
     if not text.strip():
-        raise UsageError(f"{name} is empty.", fix="export the conversation ids again")
+        raise UsageError(f"{name} is empty", fix="export the conversation ids again")
     hint = _EXCEL_HINT.match(_BLANK_ROWS.sub("", head, count=1))
     candidates = {d: _parse(text, d) for d in (hint[1] if hint else DELIMITERS)}
     for delimiter, cells in candidates.items():
@@ -120,7 +120,7 @@ def _no_id_column(cells: Sequence[str], id_column: str | None, name: str) -> Usa
     more = f" and {len(cells) - _SHOWN_COLUMNS} more" if len(cells) > _SHOWN_COLUMNS else ""
     wanted = f"column {printable(id_column)!r}" if id_column else "column of conversation ids"
     return UsageError(
-        f"{name} has no {wanted}; its columns are: {shown}{more}.",
+        f"{name} has no {wanted}; its columns are: {shown}{more}",
         fix="name the right one with --id-column, or call it conversation_id; without a header "
         "line, the file must hold nothing but ids",
     )

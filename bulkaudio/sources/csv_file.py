@@ -86,7 +86,7 @@ class CsvSource:
         self._first = next(self._batches, None)
         if self._first is None:
             raise UsageError(
-                f"{file.name} has a header line and nothing below it.",
+                f"{file.name} has a header line and nothing below it",
                 fix="export the conversation ids again",
             )
         self._knows_dates = any(c.started_at for c in self._first.conversations)

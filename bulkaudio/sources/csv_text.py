@@ -34,7 +34,7 @@ def texts(read: Callable[[], bytes], name: str) -> Iterator[str]:
     first = next(pieces, b"")
     if first.startswith(_ZIP):
         raise UsageError(
-            f"{name} is a zip file or a workbook.", fix="save it as CSV, and use that (or .csv.gz)"
+            f"{name} is a zip file or a workbook", fix="save it as CSV, and use that (or .csv.gz)"
         )
     pieces = _chain(first, pieces)
     if first.startswith(_GZIP):
@@ -81,9 +81,9 @@ def _inflate(pieces: Iterator[bytes], name: str) -> Iterator[bytes]:
             while not inflater.eof and (text := inflater.decompress(b"", _INFLATED_BYTES)):
                 yield text
     except zlib.error as error:
-        raise UsageError(f"{name} is damaged gzip: {error}.", fix="write it again") from error
+        raise UsageError(f"{name} is damaged gzip: {error}", fix="write it again") from error
     if has_begun and not inflater.eof:
-        raise UsageError(f"{name} is gzip that ends early.", fix="write or copy it again")
+        raise UsageError(f"{name} is gzip that ends early", fix="write or copy it again")
 
 
 def _decode(pieces: Iterator[bytes], name: str) -> Iterator[str]:
@@ -137,7 +137,7 @@ class _Decoder:
             line = self._line + _breaks(self.good)
             raise _unknown(
                 f"{self._name} is not {self._encoding.upper()}: "
-                f"byte {byte}, in line {line}, cannot be decoded.",
+                f"byte {byte}, in line {line}, cannot be decoded",
                 "WINDOWS-1252",
             ) from error
         self._line += _breaks(text)
@@ -153,12 +153,12 @@ def _encoding_of(head: bytes, name: str) -> tuple[bytes, str]:
     for bom, encoding in _BOMS:
         if head.startswith(bom):
             if encoding is None:
-                raise _unknown(f"{name} is UTF-32.", "UTF-32")
+                raise _unknown(f"{name} is UTF-32", "UTF-32")
             return bom, encoding
     sample = head[:1024]
     # One in three: a stray NUL is a bad row, text in UTF-16 has one in almost every pair.
     if sample.count(0) * 3 > len(sample):
-        raise _unknown(f"{name} seems to be UTF-16 without a byte order mark.", "UTF-16LE")
+        raise _unknown(f"{name} seems to be UTF-16 without a byte order mark", "UTF-16LE")
     return b"", "utf-8"
 
 

@@ -25,7 +25,7 @@ class IdSource:
 
     def __init__(self, ids: Iterable[str], *, limit: int | None = None) -> None:
         if isinstance(ids, str):  # which is an iterable of one-letter ids
-            raise UsageError("Ids are given as one string.", fix="give a list of ids")
+            raise UsageError("ids are given as one string", fix="give a list of ids")
         self._numbered = enumerate(ids, 1)
         self._left = limit
 

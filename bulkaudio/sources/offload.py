@@ -107,11 +107,11 @@ class InputFile:
             is_folder = stat.S_ISDIR(os.fstat(self._fd).st_mode)
         except OSError as error:
             raise UsageError(
-                f"{self.name} cannot be read: {error.strerror}.",
+                f"{self.name} cannot be read: {error.strerror}",
                 fix="check the path and its permissions, or use --csv - for standard input",
             ) from error
         if is_folder:
-            raise UsageError(f"{self.name} is a folder.", fix="name a CSV file in it")
+            raise UsageError(f"{self.name} is a folder", fix="name a CSV file in it")
 
     def _open(self) -> int:
         if self._path is not None:
@@ -119,7 +119,7 @@ class InputFile:
             return os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if sys.stdin is None:  # closed by the parent: 0 may be anybody's descriptor by now
             raise UsageError(
-                "Standard input is closed.", fix="pipe the ids in, or name a file with --csv"
+                "standard input is closed", fix="pipe the ids in, or name a file with --csv"
             )
         return os.dup(0)
 
@@ -145,7 +145,10 @@ class InputFile:
             except BlockingIOError:  # another process took it
                 continue
             except OSError as error:
-                raise StorageError(f"{self.name} cannot be read on: {error.strerror}.") from error
+                raise StorageError(
+                    f"reading {self.name} broke off: {error.strerror}",
+                    fix="check its disk or network, and run again: it goes on where it stopped",
+                ) from error
 
     def interrupt(self) -> None:
         """Make the read that is going on, and every later one, raise `ClosedError`."""

@@ -110,10 +110,11 @@ class Refusals:
     def _key_refused(self, response: Response, ruling: Ruling) -> KeyRefusedError:
         source = self._session.key_source(Host.LISTING)
         status = response.answer.http_status
-        fix = "listing may need another key than recordings, one made for the project: give it "
-        fix += "with --conversations-key-file FILE or POLYAI_CONVERSATIONS_API_KEY"
-        if ruling.action is Action.KEY_REFUSED:
-            fix = f"keys are scoped to a region and expire when rotated: check --region; {fix}"
+        doubt = "--region" if ruling.action is Action.KEY_REFUSED else "--account"
+        fix = (
+            f"check {doubt} and that the key is current; where listing has a key of its own, give "
+            "it with --conversations-key-file FILE or POLYAI_CONVERSATIONS_API_KEY"
+        )
         return KeyRefusedError(
             f"PolyAI refused the key from {source} for listing conversations ({status})",
             fix=fix,

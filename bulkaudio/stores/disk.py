@@ -79,7 +79,7 @@ def storage_error(path: Path, error: OSError) -> StorageError:
         error.errno or 0, ("the system refused", "check the disk and the permissions there")
     )
     return StorageError(
-        f"cannot keep recordings in {path}: {error.strerror or error}; {cause}", fix=fix
+        f"cannot keep recordings in {path}: {cause} ({error.strerror or error})", fix=fix
     )
 
 
@@ -94,8 +94,8 @@ def translated(path: Path) -> Iterator[None]:
 
 def make_root(root: Path) -> None:
     """Create the archive's folder with those above it, private and durable; blocks."""
-    with translated(root):
-        missing = []
+    missing: list[Path] = []
+    try:
         folder = root.absolute()
         while not folder.exists():
             missing.append(folder)
@@ -107,6 +107,13 @@ def make_root(root: Path) -> None:
             finally:
                 os.close(parent_fd)
         os.close(open_any_folder(root))
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"the folder {root} cannot be made: {error.strerror}",
+            fix="choose another --out, one whose disk takes folders",
+        ) from error
+    except OSError as error:
+        raise storage_error(root, error) from error
 
 
 def make_folder(name: str, parent_fd: int) -> None:
