@@ -127,7 +127,7 @@ def test_hostile_ids_touch_nothing_and_are_told_with_their_lines(
 
 def says_line(log: str, number: int) -> bool:
     """Whether the log names that line of the input as rejected."""
-    return f"where=line {number} " in log or f'"where":"line {number}"' in log
+    return f'where="line {number}" ' in log or f'"where":"line {number}"' in log
 
 
 def test_the_summary_counts_and_names_rejected_rows(inside: Inside) -> None:
