@@ -47,13 +47,20 @@ def errands(query: ListingQuery, memory: Memory, now: datetime) -> tuple[Errand,
     Decide what to list, in order.
 
     Raises:
-        UsageError: When there is no start, neither given nor remembered.
+        UsageError: When there is no start, neither given nor remembered, or nothing behind it.
     """
-    until = query.until or now
+    # What is still to come cannot be listed: the next night must not take it for listed.
+    until = min(query.until or now, now)
     lookback = timedelta(seconds=query.lookback_s)
     begun = memory.unfinished
     resumable = None if begun is None or begun.since is None else _resume(begun, begun.since)
     if query.since is not None:
+        if until <= query.since:
+            raise UsageError(
+                f"no calls can be listed from {query.since:%Y-%m-%dT%H:%MZ} up to "
+                f"{until:%Y-%m-%dT%H:%MZ}",
+                fix="give a --since before --until and before now",
+            )
         return _named(Errand(since=query.since, until=until), resumable, lookback)
     reached = [memory.high_water] if memory.high_water else []
     reached += [resumable.until] if resumable else []
@@ -61,10 +68,7 @@ def errands(query: ListingQuery, memory: Memory, now: datetime) -> tuple[Errand,
         raise nothing_to_go_on_from()
     since = min(reached) - lookback
     if until <= since:
-        raise UsageError(
-            f"everything before {since:%Y-%m-%dT%H:%MZ} is listed already, and --until is earlier",
-            fix="leave --until away, or name a window with --since",
-        )
+        raise _listed_already(since, query)
     return (*([resumable] if resumable else []), Errand(since=since, until=until))
 
 
@@ -74,6 +78,19 @@ def nothing_to_go_on_from() -> UsageError:
         "nothing was listed into this archive with these filters yet, so there is no end to "
         "go on from",
         fix="say where to begin, for example --since 2026-01-01, or use --csv",
+    )
+
+
+def _listed_already(since: datetime, query: ListingQuery) -> UsageError:
+    if query.until is not None and query.until <= since:
+        return UsageError(
+            f"everything before {since:%Y-%m-%dT%H:%MZ} is listed already, and --until is earlier",
+            fix="leave --until away, or name a window with --since",
+        )
+    return UsageError(
+        f"this archive was listed up to {since:%Y-%m-%dT%H:%MZ} and later, and this machine's "
+        "clock says that this is still to come",
+        fix="check the clock; if it was ahead at an earlier run, name a window with --since",
     )
 
 

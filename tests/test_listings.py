@@ -50,6 +50,27 @@ def test_an_end_before_what_is_listed_is_refused() -> None:
         errands(ListingQuery(until=NOW - 9 * DAY), memory, NOW)
 
 
+def test_nothing_that_is_still_to_come_counts_as_listed() -> None:
+    """Listing all of December on its 22nd must not make the nights until January skip the rest."""
+    query = ListingQuery(since=NOW - 21 * DAY, until=NOW + 9 * DAY)
+
+    assert errands(query, NOTHING, NOW) == (Errand(since=NOW - 21 * DAY, until=NOW),)
+
+
+def test_a_window_that_has_not_begun_is_refused() -> None:
+    """An empty window would look like a night without calls."""
+    query = ListingQuery(since=NOW + DAY, until=NOW + 2 * DAY)
+    with pytest.raises(UsageError, match="--since"):
+        errands(query, NOTHING, NOW)
+
+
+def test_a_memory_from_the_future_names_the_clock() -> None:
+    """A clock that was ahead is not the fault of an option that nobody gave."""
+    memory = Memory(unfinished=None, high_water=NOW + 9 * DAY)
+    with pytest.raises(UsageError, match="clock"):
+        errands(ListingQuery(), memory, NOW)
+
+
 def test_an_interrupted_listing_is_finished_first() -> None:
     """From its page, and then on to now."""
     begun = row(NOW - 9 * DAY, NOW - DAY)
