@@ -56,6 +56,25 @@ async def test_bytes_are_looked_at_between_recordings() -> None:
     assert await budget.reserve() == "--max-bytes 100"
 
 
+def test_bytes_are_exceeded_by_about_one_recording() -> None:
+    """However many workers there are: a small limit is not overrun by all of them."""
+
+    async def main() -> None:
+        budget = Budget(limits=Budgets(max_bytes=1_000))
+
+        async def work() -> None:
+            while await budget.reserve() is None:
+                await asyncio.sleep(1)
+                budget.finish(100)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(60):
+                group.create_task(work())
+        assert 1_000 <= budget.saved_bytes <= 1_100
+
+    run_virtually(main())
+
+
 async def test_the_first_reason_to_stop_stays() -> None:
     """A budget reached while a signal drains does not change the exit code."""
     stopper = Stopper()
