@@ -26,6 +26,9 @@ KIT_NAMES: Mapping[str, tuple[str, ...]] = {
 }
 """What the vendor's command-line kit calls each region, in the environment and in its file."""
 
+LIKE_A_KEY = 20
+"""Characters of a name without a folder from which on it is more likely a key."""
+
 MAX_KEY_BYTES = 16 * 1024
 """A longer file is not a key file; a mistyped path must not be read into memory whole."""
 
@@ -196,6 +199,14 @@ def _content(path: Path, source: str) -> bytes:
     try:
         with closing(path.open("rb")) as file:
             return file.read(MAX_KEY_BYTES + 1)
+    except FileNotFoundError:
+        # Not chained, and perhaps not shown: it may be the key itself, given by mistake.
+        is_path = len(path.parts) > 1 or len(path.name) < LIKE_A_KEY
+        shown = source if is_path else source.partition(" ")[0]
+        raise KeyRefusedError(
+            f"the key from {shown} cannot be read: there is no such file",
+            fix="name a file that holds the key; no option takes the key itself",
+        ) from None
     except OSError as error:
         raise KeyRefusedError(
             f"the key from {source} cannot be read: {error.strerror}",

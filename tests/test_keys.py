@@ -230,3 +230,14 @@ def test_nothing_found_shows_a_key(tmp_path: Path) -> None:
     assert CANARY not in repr(finder) + repr(finder.find("us"))
     in_file = KeyFinder(api_key_file=str(key_file(tmp_path)), environ={})
     assert CANARY not in repr(in_file.find("us"))
+
+
+def test_a_key_given_as_a_file_is_not_repeated() -> None:
+    """The likeliest mistake must not put the key into a log."""
+    key = "sk-0123456789abcdef0123456789abcdef"
+    with pytest.raises(KeyRefusedError) as caught:
+        KeyFinder(api_key_file=key, environ={}).find("us")
+
+    assert key not in str(caught.value)
+    assert caught.value.__cause__ is None
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
