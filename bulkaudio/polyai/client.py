@@ -55,6 +55,9 @@ READ_BUFFER_BYTES = 256 * 1024
 SPARE_CONNECTIONS = 4
 """Beyond the slots, so that the gate is the only queue: listing shares the session."""
 
+REREAD_PAUSES_S = (0.0, 0.3, 0.7)
+"""Before each look at a refused key's source; a second look only when it could not be read."""
+
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 _carried: ContextVar[Secret | None] = ContextVar("carried", default=None)
@@ -173,13 +176,17 @@ class Session:
             key = self._keys[host]
             if key.reread is None or key.value != refused:
                 return
-            try:
-                value = await asyncio.to_thread(key.reread)
-            except (BulkAudioError, OSError):
-                # The refusal that is under way already names the source.
-                return
-            if _is_usable(value):
-                self._keys[host] = replace(key, value=value)
+            for pause_s in REREAD_PAUSES_S:
+                await asyncio.sleep(pause_s)
+                try:
+                    value = await asyncio.to_thread(key.reread)
+                except (BulkAudioError, OSError):
+                    # Perhaps it is being written just now. If not, the refusal that is under way
+                    # already names the source.
+                    continue
+                if _is_usable(value):
+                    self._keys[host] = replace(key, value=value)
+                    return
 
     async def _send(self, request: Request, key: Secret) -> Sent:
         """Send, and follow redirects by hand; every hop's headers are built from nothing."""

@@ -46,12 +46,12 @@ class IdSource:
                 number, text = next(self._numbered)
             except StopIteration:
                 return
-            if is_conversation_id(text):
+            if isinstance(text, str) and is_conversation_id(text):
                 self._left = None if self._left is None else self._left - 1
                 yield Conversation(id=text)
             else:
                 where, why = f"id {number}", "it is no conversation id"
-                yield Rejected(where=where, text=printable(text), why=why)
+                yield Rejected(where=where, text=printable(str(text)), why=why)
 
     async def aclose(self) -> None:
         """Do nothing: nothing is held."""
