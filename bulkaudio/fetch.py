@@ -10,9 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from bulkaudio.errors import BulkAudioError
-from bulkaudio.events import Answered, Emit, Received, Retrying
+from bulkaudio.events import Answered, Emit, Noted, Received, Retrying
 from bulkaudio.gate import Gate, Ticket
 from bulkaudio.model import Evidence, Outcome, Status, Task
+from bulkaudio.naming import printable
 from bulkaudio.policy import MAX_WAIT_S, Action, Answer, Reason
 from bulkaudio.polyai.client import PermanentFailure, Response, Session
 from bulkaudio.polyai.recordings import recording_request
@@ -25,6 +26,14 @@ WAV_HEAD_BYTES = 12
 
 SHOWS_HEALTH = {Action.MISSING, Action.FAIL, Action.FORBIDDEN}
 """Refusals that only a working host gives."""
+
+USUAL_LABELS = {
+    "audio/wav",
+    "audio/x-wav",
+    "audio/wave",
+    "audio/vnd.wave",
+    "application/octet-stream",
+}
 
 NOT_THE_HOSTS = {Reason.NOT_AUDIO, Reason.TRUNCATED, Reason.THROTTLED}
 """Reasons that say nothing about the host's health, or were told to the gate already."""
@@ -67,6 +76,7 @@ class Fetcher:
         self._means = means
         self._redacted = redacted
         self._limits = limits
+        self._has_noted_label = False
 
     async def fetch(self, task: Task) -> Fetched | Outcome:
         """
@@ -100,7 +110,8 @@ class Fetcher:
                 received = await self._request(task, number, ticket)
             except AttemptFailed as failure:
                 failure.evidence = replace(failure.evidence, attempts=number)
-                tell_gate(ticket, failure)
+                if failure.is_throttle or failure.reason != task.failed_for:
+                    tell_gate(ticket, failure)
                 raise
             except PermanentFailure as failure:
                 failure.evidence = replace(failure.evidence, attempts=number)
@@ -127,7 +138,7 @@ class Fetcher:
                     first_byte_s=response.first_byte_s,
                 )
             )
-            ruling = means.verdicts.rule(answer)
+            ruling = means.verdicts.rule(answer, task.failed_for)
             if ruling.action is not Action.SAVE:
                 if ruling.action in SHOWS_HEALTH:
                     ticket.succeeded(response.first_byte_s)
@@ -142,7 +153,19 @@ class Fetcher:
                 await staging.discard()
                 raise
             ticket.succeeded(response.first_byte_s, received_bytes)
+            self._note_label(response.content_type)
             return _Received(staging=staging, framed=response.framed, evidence=evidence)
+
+    def _note_label(self, content_type: str | None) -> None:
+        """Say once in a run that a label is wrong: the bytes decide, and have."""
+        label = printable((content_type or "").partition(";")[0].strip().lower())
+        if label and label not in USUAL_LABELS and not self._has_noted_label:
+            self._has_noted_label = True
+            self._means.emit(
+                Noted(
+                    text=f"PolyAI labels recordings as {label}; their bytes are WAVs and are kept."
+                )
+            )
 
     async def _receive(self, response: Response, staging: Staging, evidence: Evidence) -> int:
         """Stream the body; a body that does not begin as a WAV is not worth its bytes."""

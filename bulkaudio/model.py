@@ -130,10 +130,13 @@ class Task:
     Attributes:
         first_seen_at: When this archive first heard of it; decides with `started_at` whether a
             missing recording is late or absent.
+        failed_for: Reason of the failure that an earlier run left it with. The same again is the
+            recording's own trouble and says nothing about host, key or agent.
     """
 
     recording: Recording
     first_seen_at: datetime
+    failed_for: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -58,9 +58,17 @@ class Verdicts:
         self._forbidden = 0
         self._lost = 0
 
-    def rule(self, answer: Answer) -> Ruling:
-        """Judge the answer by itself, and remember what it says about the run."""
+    def rule(self, answer: Answer, failed_for: str | None = None) -> Ruling:
+        """
+        Judge the answer by itself, and remember what it says about the run.
+
+        Args:
+            failed_for: Reason of an earlier run's failure; the same again ends no run, or what
+                failed in months would end every night at its first requests.
+        """
         ruling = rule(answer)
+        if ruling.reason == failed_for:
+            return ruling
         self._forbidden = self._forbidden + 1 if ruling.action is Action.FORBIDDEN else 0
         is_lost = ruling.action in {Action.WRONG_HOST, Action.WRONG_AGENT}
         self._lost = self._lost + 1 if is_lost else 0

@@ -96,11 +96,17 @@ class Bench:
         )
         return Fetcher(means, redacted=None, limits=Limits(attempts=self.attempts))
 
-    async def fetch(self, conversation_id: str = "CA1", *, by: Fetcher | None = None) -> Seen:
+    async def fetch(
+        self,
+        conversation_id: str = "CA1",
+        *,
+        by: Fetcher | None = None,
+        failed_for: str | None = None,
+    ) -> Seen:
         """Fetch the agent's side of a conversation, by a fetcher of its own where none is given."""
         events: list[Event] = []
         recording = Recording(conversation_id=conversation_id, direction=Direction.AGENT)
-        task = Task(recording=recording, first_seen_at=NOW)
+        task = Task(recording=recording, first_seen_at=NOW, failed_for=failed_for)
         result = await (by or self.fetcher(events.append)).fetch(task)
         reasons = tuple(event.reason for event in events if isinstance(event, Retrying))
         if isinstance(result, Outcome):
@@ -598,6 +604,16 @@ async def test_a_wrong_host_or_agent_ends_the_run_after_three(
     assert len(server.heads) == 3
 
 
+async def test_recordings_that_failed_before_do_not_bring_the_host_down(tmp_path: Path) -> None:
+    """A backlog of nothing but broken recordings must not look like an outage every night."""
+    async with WireServer(coded(500)) as server, bench_at(server.url(), tmp_path) as bench:
+        fetcher = bench.fetcher(lambda _: None)
+        for number in range(30):
+            seen = await bench.fetch(f"CA{number}", by=fetcher, failed_for="http_500")
+            assert seen.failure == (Status.FAILED, "http_500", 5)
+    assert len(server.heads) == 150
+
+
 async def test_each_answer_is_told_of(tmp_path: Path) -> None:
     """Status and time of every answer reach the summary's figures."""
     events: list[Event] = []
@@ -609,3 +625,17 @@ async def test_each_answer_is_told_of(tmp_path: Path) -> None:
     told = [event for event in events if isinstance(event, Answered)]
     assert [event.http_status for event in told] == [500, 200, 200]
     assert {event.host for event in told} == {f"127.0.0.1:{server.port}"}
+
+
+async def test_a_wrong_label_is_noted_once(tmp_path: Path) -> None:
+    """Whoever wonders about the type learns that the bytes decided; once, not a million times."""
+    script = says(200, WAV, content_type="text/html; charset=utf-8")
+    events: list[Event] = []
+    async with WireServer(script) as server, bench_at(server.url(), tmp_path) as bench:
+        fetcher = bench.fetcher(events.append)
+        for number in range(3):
+            assert (await bench.fetch(f"CA{number}", by=fetcher)).content == WAV
+
+    notes = [event.text for event in events if isinstance(event, Noted)]
+    assert len(notes) == 1
+    assert "text/html" in notes[0]

@@ -170,6 +170,22 @@ async def test_the_backlog_comes_in_pages_and_counts_as_considered(ledger: Ledge
     assert (await ledger.plan(batch(*"abcdef"), COMBINED, NOW)).duplicates == 5
 
 
+async def test_a_task_knows_why_it_failed_before(ledger: Ledger) -> None:
+    """From the backlog and from a source alike; what is open or deferred has not failed."""
+    await ledger.plan(batch(*"abc"), COMBINED, NOW)
+    failed = Outcome(recording=recording("a"), status=Status.FAILED, reason="http_500")
+    deferred = Outcome(recording=recording("b"), status=Status.DEFERRED, reason=Reason.NOT_READY)
+    await ledger.settle([failed, deferred], "run-1", NOW)
+
+    await ledger.start_run("run-2", NOW, "{}")
+    backlog, _ = await ledger.backlog(COMBINED, NOW, after=0, limit=9)
+    await ledger.start_run("run-3", NOW, "{}")
+    source = await ledger.plan(batch(*"abc"), COMBINED, NOW)
+
+    for plan in (backlog, source):
+        assert [task.failed_for for task in plan.todo] == ["http_500", None, None]
+
+
 async def test_attempts_accumulate_and_saved_is_never_degraded(ledger: Ledger) -> None:
     """Attempts add up over runs; a late failure leaves a saved row as it is."""
     evidence = Evidence(http_status=503, error_code="BUSY", correlation_id="support-1", attempts=5)

@@ -1,5 +1,6 @@
 """What answers in a row mean for the run, and one answer for its recording."""
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -100,6 +101,20 @@ def test_ten_forbidden_in_a_row_end_the_run() -> None:
         assert judge.settle(Answer(http_status=403)).reason == Reason.FORBIDDEN
     with pytest.raises(KeyRefusedError, match="10 recordings in a row"):
         judge.settle(Answer(http_status=403))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(Answer(http_status=403), "forbidden"), (Answer(http_status=404), "http_404")],
+)
+def test_what_failed_so_before_says_nothing_new_about_the_run(answer: Answer, reason: str) -> None:
+    """Ten forbidden recordings, gathered over months, must not end every later night."""
+    judge = Judge()
+    for _ in range(30):
+        assert judge.verdicts.rule(answer, failed_for=reason).reason == reason
+    judge.verdicts.rule(answer)
+    with suppress(AttemptFailed):
+        assert judge.settle(answer).status is Status.FAILED
 
 
 def test_a_good_answer_ends_the_streak() -> None:

@@ -55,6 +55,7 @@ STARTED_AT = 2
 
 OPEN, SAVED, ABSENT = Status.OPEN.value, Status.SAVED.value, Status.ABSENT.value
 DEFERRED, IN_PROGRESS = Status.DEFERRED.value, Reason.IN_PROGRESS.value
+FAILED = Status.FAILED.value
 SETTLED = frozenset({SAVED, ABSENT})
 
 
@@ -144,7 +145,10 @@ class Planner:
             return DEFERRED
         if status == DEFERRED and (next_try_at or "") > self._now:
             return DEFERRED
-        self._todo.append(_task(conversation.id, direction, started_at, first_seen_at))
+        failed_for = reason if status == FAILED else None
+        self._todo.append(
+            _task(conversation.id, direction, started_at, first_seen_at, failed_for=failed_for)
+        )
         return OPEN
 
     def _insert(self, conversation: Conversation, direction: str) -> Known:
@@ -209,7 +213,8 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
     """Take the next unsettled recordings that are due and not yet considered in this run."""
     # By itself SQLite prefers to walk the whole table in the order of its rowids.
     query = (
-        "SELECT id, conversation_id, direction, started_at, first_seen_at "
+        "SELECT id, conversation_id, direction, started_at, first_seen_at, "
+        "CASE status WHEN 'failed' THEN reason END "
         "FROM recordings INDEXED BY unsettled "
         "WHERE status IN ('open', 'failed', 'deferred') AND id > ? "
         "AND direction IN (SELECT value FROM json_each(?)) "
@@ -223,7 +228,7 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
             break
         position = row[0]
         if seen.add(row[0]):
-            todo.append(_task(*row[1:]))
+            todo.append(_task(*row[1:5], failed_for=row[5]))
     conversations = len({task.recording.conversation_id for task in todo})
     plan = Plan(
         conversations=conversations,
@@ -236,13 +241,24 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
     return plan, position
 
 
-def _task(conversation_id: str, direction: str, started_at: str | None, first_seen_at: str) -> Task:
+def _task(
+    conversation_id: str,
+    direction: str,
+    started_at: str | None,
+    first_seen_at: str,
+    *,
+    failed_for: str | None,
+) -> Task:
     recording = Recording(
         conversation_id=conversation_id,
         direction=Direction(direction),
         started_at=time_of(started_at),
     )
-    return Task(recording=recording, first_seen_at=datetime.fromisoformat(first_seen_at))
+    return Task(
+        recording=recording,
+        first_seen_at=datetime.fromisoformat(first_seen_at),
+        failed_for=failed_for,
+    )
 
 
 def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
