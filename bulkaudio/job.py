@@ -16,14 +16,15 @@ from bulkaudio.conduct import SLOTS_PIN, RunResult, Watch, Work, conduct, slots_
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Emit
 from bulkaudio.gate import COLD_SLOTS, Gate
+from bulkaudio.ledger.ledger import LEFT
 from bulkaudio.ledger.rows import ListingRow
 from bulkaudio.listings import Errand, Listings, Memory, errands, nothing_to_go_on_from
-from bulkaudio.model import Metadata
+from bulkaudio.model import Metadata, Status
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.polyai.hosts import canonical_region
 from bulkaudio.remember import LISTING_PIN, Choices, choose
 from bulkaudio.retry import Limits
-from bulkaudio.run import unsettled
+from bulkaudio.run import Backlog, unsettled
 from bulkaudio.settings import (
     DownloadRequest,
     ListingQuery,
@@ -140,13 +141,23 @@ class _Job:
                 selection,
                 windows,
             ),
-            # A sample of a few calls is not the moment to work off what earlier nights left.
-            backlog=unsettled(self.archive.ledger, choices.directions)
-            if self.csv is None and request.limit is None
-            else None,
+            backlog=self._backlog(choices),
             asks_for_details=self.csv is not None,
             min_free_bytes=request.place.min_free_bytes,
         )
+
+    def _backlog(self, choices: Choices) -> Backlog | None:
+        """
+        Say what of earlier runs is to be done first.
+
+        A file names what is wanted: what other files left open or failed is left to them. But a
+        recording that was late was called settled for that run, and no other file may name it.
+        """
+        if self.request.limit is not None:
+            # A sample of a few calls is not the moment to work off what earlier nights left.
+            return None
+        statuses = LEFT if self.csv is None else (Status.DEFERRED,)
+        return unsettled(self.archive.ledger, choices.directions, statuses)
 
     async def _listings(
         self, choices: Choices, gate: Gate, emit: Emit

@@ -19,8 +19,8 @@ from bulkaudio.errors import BulkAudioError, StorageError
 from bulkaudio.events import Emit, Planned, SourceEnded, Stopping
 from bulkaudio.fetch import Fetched, Fetcher
 from bulkaudio.gate import Draining, Gate
-from bulkaudio.ledger.ledger import Ledger
-from bulkaudio.model import Batch, Direction, Plan, Rejected, Task
+from bulkaudio.ledger.ledger import LEFT, Ledger
+from bulkaudio.model import Batch, Direction, Plan, Rejected, Status, Task
 from bulkaudio.quantities import format_bytes
 from bulkaudio.settings import RunOptions
 from bulkaudio.sidecars import Sidecars, SidecarTask
@@ -76,14 +76,20 @@ def dated(batch: Batch) -> Batch:
     return replace(batch, conversations=kept, rejected=batch.rejected + undated)
 
 
-def unsettled(ledger: Ledger, directions: Sequence[Direction]) -> Backlog:
+def unsettled(
+    ledger: Ledger, directions: Sequence[Direction], statuses: Sequence[Status] = LEFT
+) -> Backlog:
     """Take everything that earlier runs left open, failed, or deferred until now."""
 
     async def plans() -> AsyncIterator[Plan]:
         position = 0
         while True:
             plan, position = await ledger.backlog(
-                directions, datetime.now(UTC), after=position, limit=BACKLOG_PAGE
+                directions,
+                datetime.now(UTC),
+                after=position,
+                limit=BACKLOG_PAGE,
+                statuses=statuses,
             )
             if not plan.todo:
                 return

@@ -206,6 +206,34 @@ async def test_young_recording_that_is_missing_is_deferred(tmp_path: Path) -> No
         assert wavs(desk.archive) == expected(simulator, calls.ids(), ["combined"])
 
 
+async def test_what_one_csv_left_deferred_is_looked_at_with_the_next(tmp_path: Path) -> None:
+    """Every night brings another file: yesterday's late recordings are in none of them any more."""
+    today = datetime.now(UTC).replace(microsecond=0)
+    calls = Calls(
+        count=20,
+        speech_s=SHORT,
+        chat_share=0.0,
+        opt_out_share=0.0,
+        not_ready=5,
+        since=today - timedelta(hours=8),
+        until=today - timedelta(hours=1),
+    )
+    async with Simulator(calls=calls) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        ids = calls.ids()
+        first = await desk.download("--csv", desk.csv(ids[:10] + ids[11:], "monday.csv"))
+        assert first.code == 0, first.stderr
+        late = first.summary["counts"]["deferred"]
+        assert late > 0
+        calls.catch_up()
+        sample = await desk.download("--csv", desk.csv(ids[10:11], "few.csv"), "--limit", "1")
+        assert sample.summary["counts"]["recordings"] == 1
+        second = await desk.download("--csv", desk.csv(ids[10:11], "tuesday.csv"))
+        assert second.code == 0, second.stderr
+        assert second.summary["counts"]["saved"] == late
+        assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
+
+
 async def test_age_in_a_csv_decides_between_absent_and_deferred(tmp_path: Path) -> None:
     """A missing recording of an old call is absent; without a date it is given 48 hours."""
     calls = Calls(count=40, speech_s=SHORT, chat_share=0.0, opt_out_share=0.3)

@@ -170,6 +170,19 @@ async def test_the_backlog_comes_in_pages_and_counts_as_considered(ledger: Ledge
     assert (await ledger.plan(batch(*"abcdef"), COMBINED, NOW)).duplicates == 5
 
 
+async def test_the_backlog_of_some_statuses_leaves_the_others_alone(ledger: Ledger) -> None:
+    """What it did not take may still come from the source."""
+    await ledger.plan(batch(*"abc"), COMBINED, NOW)
+    failed = Outcome(recording=recording("a"), status=Status.FAILED, reason="http_500")
+    deferred = Outcome(recording=recording("b"), status=Status.DEFERRED, reason=Reason.NOT_READY)
+    await ledger.settle([failed, deferred], "run-1", NOW)
+
+    await ledger.start_run("run-2", NOW, "{}")
+    late, _ = await ledger.backlog(COMBINED, NOW, after=0, limit=9, statuses=(Status.DEFERRED,))
+    assert [task.recording.conversation_id for task in late.todo] == ["b"]
+    assert len((await ledger.plan(batch(*"abc"), COMBINED, NOW)).todo) == 2
+
+
 async def test_a_task_knows_why_it_failed_before(ledger: Ledger) -> None:
     """From the backlog and from a source alike; what is open or deferred has not failed."""
     await ledger.plan(batch(*"abc"), COMBINED, NOW)

@@ -27,6 +27,9 @@ from bulkaudio.ledger.rows import (
 )
 from bulkaudio.model import Batch, Direction, Outcome, Plan, Recording, Status
 
+LEFT = (Status.OPEN, Status.FAILED, Status.DEFERRED)
+"""What a run may leave for a later one."""
+
 ALL = tuple(status for status in Status if status is not Status.ALREADY)
 
 
@@ -153,7 +156,13 @@ class Ledger:
         )
 
     async def backlog(
-        self, directions: Sequence[Direction], now: datetime, *, after: int, limit: int
+        self,
+        directions: Sequence[Direction],
+        now: datetime,
+        *,
+        after: int,
+        limit: int,
+        statuses: Sequence[Status] = LEFT,
     ) -> tuple[Plan, int]:
         """
         Take up to `limit` recordings that earlier runs left open, failed or deferred until now.
@@ -161,7 +170,7 @@ class Ledger:
         Returns:
             The plan, whose `todo` is empty at the end, and the `after` of the next page.
         """
-        page = planning.Backlog(directions, now, after, limit)
+        page = planning.Backlog(directions, statuses, now, after, limit)
         return await self._database.read(
             lambda connection: planning.backlog(connection, page, self._seen)
         )

@@ -204,6 +204,7 @@ class Backlog(NamedTuple):
     """Which page of the backlog is wanted: `limit` recordings with a rowid beyond `after`."""
 
     directions: Sequence[Direction]
+    statuses: Sequence[Status]
     now: datetime
     after: int
     limit: int
@@ -217,13 +218,14 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
         "CASE status WHEN 'failed' THEN reason END "
         "FROM recordings INDEXED BY unsettled "
         "WHERE status IN ('open', 'failed', 'deferred') AND id > ? "
+        "AND status IN (SELECT value FROM json_each(?)) "
         "AND direction IN (SELECT value FROM json_each(?)) "
         "AND (next_try_at IS NULL OR next_try_at <= ? OR status <> 'deferred') ORDER BY id"
     )
-    wanted = json.dumps(tuple(page.directions))
+    wanted = (json.dumps(tuple(page.statuses)), json.dumps(tuple(page.directions)))
     todo: list[Task] = []
     position = page.after
-    for row in connection.execute(query, (page.after, wanted, text_of(page.now))):
+    for row in connection.execute(query, (page.after, *wanted, text_of(page.now))):
         if len(todo) == page.limit:
             break
         position = row[0]
