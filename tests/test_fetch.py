@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bulkaudio.errors import KeyRefusedError, WrongHostError
-from bulkaudio.events import Answered, Emit, Event, Retrying
+from bulkaudio.events import Answered, Emit, Event, Noted, Retrying
 from bulkaudio.fetch import Fetcher, Means
 from bulkaudio.gate import Gate
 from bulkaudio.model import Direction, Outcome, Recording, Status, Task
@@ -631,7 +631,10 @@ async def test_a_wrong_label_is_noted_once(tmp_path: Path) -> None:
     """Whoever wonders about the type learns that the bytes decided; once, not a million times."""
     script = says(200, WAV, content_type="text/html; charset=utf-8")
     events: list[Event] = []
-    async with WireServer(script) as server, bench_at(server.url(), tmp_path) as bench:
+    async with (
+        WireServer(script, script, script) as server,
+        bench_at(server.url(), tmp_path) as bench,
+    ):
         fetcher = bench.fetcher(events.append)
         for number in range(3):
             assert (await bench.fetch(f"CA{number}", by=fetcher)).content == WAV
