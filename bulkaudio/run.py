@@ -67,13 +67,29 @@ class Parts:
 
 def dated(batch: Batch) -> Batch:
     """Reject what has no start, where every path is made of one."""
-    undated = tuple(
-        Rejected(where=each.id, text=each.id, why="it has no start, which the layout needs")
-        for each in batch.conversations
-        if each.started_at is None
-    )
+    undated = tuple(_undated(each.id) for each in batch.conversations if each.started_at is None)
     kept = tuple(each for each in batch.conversations if each.started_at is not None)
     return replace(batch, conversations=kept, rejected=batch.rejected + undated)
+
+
+def dated_tasks(plan: Plan) -> tuple[Plan, tuple[Rejected, ...]]:
+    """
+    Leave open what has no start, where every path is made of one.
+
+    Earlier runs may have met it under another layout. One such task would end this run, and every
+    later one, at its first requests.
+    """
+    kept = tuple(task for task in plan.todo if task.recording.started_at is not None)
+    left = (task.recording for task in plan.todo if task.recording.started_at is None)
+    ids = dict.fromkeys(recording.conversation_id for recording in left)
+    conversations = len({task.recording.conversation_id for task in kept})
+    return replace(plan, todo=kept, conversations=conversations), tuple(map(_undated, ids))
+
+
+def _undated(conversation_id: str) -> Rejected:
+    return Rejected(
+        where=conversation_id, text=conversation_id, why="it has no start, which the layout needs"
+    )
 
 
 def unsettled(
@@ -153,18 +169,21 @@ class Run:
 
     async def _feed(self) -> None:
         """Plan batch by batch; the queue's bound holds the source back."""
-        async for plan in self._plans():
-            for task in plan.todo:
-                await self._queue.put(task)
-        self._emit(SourceEnded())
-        for _ in range(self._workers):
-            await self._queue.put(None)
+        # A listing that is about to try again in the very moment of the stop is told so.
+        with suppress(Draining):
+            async for plan in self._plans():
+                for task in plan.todo:
+                    await self._queue.put(task)
+            self._emit(SourceEnded())
+            for _ in range(self._workers):
+                await self._queue.put(None)
 
     async def _plans(self) -> AsyncIterator[Plan]:
         parts, directions = self._parts, self._options.selection.directions
         if parts.backlog is not None:
-            async for plan in parts.backlog():
-                self._emit(Planned(plan=plan, from_backlog=True))
+            async for left in parts.backlog():
+                plan, undated = dated_tasks(left) if parts.needs_dates else (left, ())
+                self._emit(Planned(plan=plan, rejected=undated, from_backlog=True))
                 yield plan
         async for read in parts.source.batches():
             batch = dated(read) if parts.needs_dates else read

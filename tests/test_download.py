@@ -320,6 +320,24 @@ async def test_unasked_redaction_is_left_to_the_api(tmp_path: Path) -> None:
         assert simulator.requests.total == 4
 
 
+async def test_what_has_no_date_does_not_stop_the_dated_rest(tmp_path: Path) -> None:
+    """Left by a run that saved nothing under the flat layout, it is told of until it has one."""
+    calls = Calls(count=5, speech_s=SHORT, chat_share=0.0, opt_out_share=0.0, not_ready=1)
+    async with Simulator(calls=calls) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        (late,) = set(calls.ids()) - set(calls.recorded_ids())
+        tried = await desk.download("--csv", desk.csv([late]))
+        assert tried.summary["counts"]["deferred"] == 1
+        calls.catch_up()
+        done = await desk.list("--layout", "{direction}/{date}/{id}.wav")
+        assert done.code == 3, done.stderr
+        assert done.summary["counts"]["saved"] == 4
+        assert done.summary["counts"]["rejected"] == 1
+        nightly = await desk.go_on()
+        assert nightly.code == 0, nightly.stderr
+        assert nightly.summary["counts"]["saved"] == 1
+
+
 async def test_dated_layout_names_files_and_stays(tmp_path: Path) -> None:
     """{date} is the UTC day of the call; another layout is refused, none is remembered."""
     layout = "{direction}/{date}/{id}.wav"
