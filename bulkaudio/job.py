@@ -174,7 +174,7 @@ class _Job:
         is_sample = request.limit is not None
         memory = Memory(
             unfinished=None if is_sample else await ledger.unfinished_listing(scope),
-            high_water=await ledger.high_water(scope),
+            high_water=await ledger.high_water(scope, choices.directions),
         )
         windows = errands(query, memory, datetime.now(UTC))
         details = None

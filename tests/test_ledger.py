@@ -304,6 +304,19 @@ async def test_the_high_water_mark_waits_for_what_is_not_settled(ledger: Ledger)
     assert await ledger.high_water("live") == NOW
 
 
+async def test_what_another_direction_left_open_does_not_hold_the_mark(ledger: Ledger) -> None:
+    """A night never takes it up, so it would list from there for ever."""
+    await ledger.start_run("run-1", NOW, "{}")
+    begun = await ledger.start_listing("live", NOW - HOUR, NOW)
+    old = Batch(conversations=(Conversation(id="a", started_at=NOW - 99 * HOUR),))
+    await ledger.plan(old, [Direction.AGENT], NOW)
+    end = Bookmark(listing_id=begun.listing_id, is_last=True)
+    await ledger.plan(Batch(conversations=(), bookmark=end), COMBINED, NOW)
+
+    assert await ledger.high_water("live", COMBINED) == NOW
+    assert await ledger.high_water("live", [Direction.AGENT]) == NOW - 99 * HOUR
+
+
 async def test_a_wider_listing_supersedes_an_unfinished_one(ledger: Ledger) -> None:
     """What a new listing will see needs no resuming; what it will not see does."""
     await ledger.start_listing("live", NOW - 2 * HOUR, NOW - HOUR)

@@ -217,14 +217,18 @@ class Ledger:
         """Return the oldest listing of that scope that was begun and not finished."""
         return await self._database.read(partial(listings.unfinished, scope=scope))
 
-    async def high_water(self, scope: str) -> datetime | None:
+    async def high_water(
+        self, scope: str, directions: Sequence[Direction] = tuple(Direction)
+    ) -> datetime | None:
         """
         Return the time before which everything is listed and settled.
 
         The end of what finished listings cover without a gap, or the start of the oldest
-        conversation that is still open or deferred, if that is earlier.
+        conversation that is still open or deferred in one of these directions, if that is earlier.
         """
-        return await self._database.read(partial(listings.high_water, scope=scope))
+        return await self._database.read(
+            partial(listings.high_water, scope=scope, directions=directions)
+        )
 
     async def totals(self) -> Mapping[tuple[Direction, Status], Total]:
         """Sum up by direction and status; walks the whole table."""

@@ -1,10 +1,12 @@
 """Where listings stand, and how far back the next one must begin."""
 
+import json
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from bulkaudio.ledger.rows import ListingRow, text_of, text_or_none, time_of
+from bulkaudio.model import Direction
 
 Window = tuple[datetime | None, datetime]
 """Half-open; without a start it reaches back to the beginning."""
@@ -49,7 +51,9 @@ def unfinished(connection: sqlite3.Connection, scope: str) -> ListingRow | None:
     )
 
 
-def high_water(connection: sqlite3.Connection, scope: str) -> datetime | None:
+def high_water(
+    connection: sqlite3.Connection, scope: str, directions: Sequence[Direction]
+) -> datetime | None:
     """Return the time before which everything is listed and settled; None before any listing."""
     rows = connection.execute(
         "SELECT since, until FROM listings WHERE state = 'finished' AND scope = ? "
@@ -62,7 +66,8 @@ def high_water(connection: sqlite3.Connection, scope: str) -> datetime | None:
     waiting = connection.execute(
         "SELECT min(started_at) FROM recordings "
         "INDEXED BY unsettled WHERE status IN ('open', 'failed', 'deferred') "
-        "AND status IN ('open', 'deferred')"
+        "AND status IN ('open', 'deferred') AND direction IN (SELECT value FROM json_each(?))",
+        (json.dumps(tuple(directions)),),
     ).fetchone()[0]
     oldest = time_of(waiting)
     return end if oldest is None else min(end, oldest)
