@@ -127,6 +127,8 @@ class Sidecars:
                     ruling = means.verdicts.rule(answer)
                     if ruling.action is not Action.SAVE:
                         outcome = means.verdicts.judge(task, answer, ruling, evidence_of(answer))
+                        if outcome.reason == Reason.THROTTLED:
+                            ticket.throttled(None)
                         return outcome.reason
                     details = await _read_details(response)
                     ticket.succeeded(response.first_byte_s)
