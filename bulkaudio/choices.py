@@ -134,6 +134,7 @@ def download_request(
             channels=tuple(choices.get("channels", ())),
             variant=choices.get("variant"),
         ),
+        filters=frozenset({"env", "channels", "variant"} & choices.keys()),
         directions=directions_of(choices.get("directions")),
         redacted=choices.get("redacted"),
         metadata=_metadata(choices.get("metadata")),

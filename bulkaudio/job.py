@@ -14,7 +14,7 @@ from bulkaudio.archive import Identity, OpenArchive, is_archive, open_archive, r
 from bulkaudio.assembly import connection_of, find_keys, gate_of, require, scope_of
 from bulkaudio.conduct import SLOTS_PIN, RunResult, Watch, Work, conduct, slots_of
 from bulkaudio.errors import UsageError
-from bulkaudio.events import Emit
+from bulkaudio.events import Emit, Noted
 from bulkaudio.gate import COLD_SLOTS, Gate
 from bulkaudio.ledger.ledger import LEFT
 from bulkaudio.ledger.rows import ListingRow
@@ -22,7 +22,7 @@ from bulkaudio.listings import Errand, Listings, Memory, errands, nothing_to_go_
 from bulkaudio.model import Metadata, Status
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.polyai.hosts import canonical_region
-from bulkaudio.remember import LISTING_PIN, Choices, choose
+from bulkaudio.remember import LISTING_PIN, Choices, choose, goes_on_words
 from bulkaudio.retry import Limits
 from bulkaudio.run import Backlog, unsettled
 from bulkaudio.settings import (
@@ -194,8 +194,8 @@ class _Job:
         def list_(row: ListingRow, limit: int | None) -> ListingSource:
             return ListingSource(_plan_of(row, query, limit), means)
 
-        if not is_sample:
-            await ledger.pin({LISTING_PIN: choices.to_json()})
+        if request.listing.since is None:
+            emit(Noted(text=goes_on_words(choices, windows)))
         listings = Listings(
             ledger=ledger,
             scope=scope,
@@ -203,6 +203,9 @@ class _Job:
             source_of=list_,
             limit=request.limit,
             details=details,
+            to_remember={}
+            if is_sample or LISTING_PIN in self.kept
+            else {LISTING_PIN: choices.to_json()},
         )
         return listings, windows
 

@@ -6,8 +6,8 @@ run asks for; without a start it goes on where everything is listed and settled,
 for calls that arrive late.
 """
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bulkaudio.errors import UsageError
@@ -117,6 +117,7 @@ class Listings:
         source_of: Makes the source for a window, at the row's cursor, for so many conversations at
             most.
         details: Where the records' metadata is gathered.
+        to_remember: Pinned with the first page: a listing that was refused is no example.
         limit: Conversations at most. Such a run is a sample: it leaves no trace in the ledger's
             memory of listings, because a page cut short must not count as listed.
     """
@@ -127,6 +128,7 @@ class Listings:
     source_of: Callable[[ListingRow, int | None], Source]
     limit: int | None = None
     details: DetailsWriter | None = None
+    to_remember: Mapping[str, str] = field(default_factory=dict)
     kind: str = "listing"
     knows_dates: bool = True
 
@@ -143,6 +145,9 @@ class Listings:
             await source.open()
             try:
                 async for batch in source.batches():
+                    if self.to_remember:
+                        await self.ledger.pin(self.to_remember)
+                        self.to_remember = {}
                     if self.details is not None:
                         # Before the page's bookmark is committed, like its ids (I4).
                         await self.details.flush()

@@ -1,19 +1,22 @@
-"""What a listing run chose, and the next one without choices of its own goes on with."""
+"""What the first listing of an archive chose, and later ones go on with where they say nothing."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bulkaudio.listings import Errand
 from bulkaudio.model import Direction, Metadata
 from bulkaudio.settings import Connection, DownloadRequest, ListingQuery
 
 LISTING_PIN = "listing"
-"""The choices of the last listing run, which a run without its own goes on with."""
+"""The choices of the first listing that brought a page, kept for good: what one run asks for once
+must not change what every night takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What a listing run chose, and the next one without choices of its own goes on with."""
+    """What a listing takes of which conversations."""
 
     directions: tuple[Direction, ...]
     metadata: Metadata
@@ -59,20 +62,33 @@ def choose(request: DownloadRequest, remembered: str | None) -> Choices:
     """
     Fill in what the request leaves open.
 
-    Only a listing without a start goes on with what an earlier one chose: whoever names a window
-    or a file says all of it.
+    A listing goes on with what the archive remembers, option by option: a window that is listed
+    once more must not take half of what every night takes. A file of ids says all of it.
     """
-    asked, old = request.listing, None
-    goes_on = not request.has_csv and asked.since is None
-    if goes_on and remembered is not None:
-        old = Choices.from_json(remembered)
-    usual = ListingQuery()
-    has_own = (asked.env, asked.channels, asked.variant) != (usual.env, (), None)
-    filters = None if has_own else old
+    asked = request.listing
+    usual = Choices(
+        directions=(Direction.COMBINED,),
+        metadata=Metadata.NONE,
+        env=ListingQuery().env,
+        channels=(),
+        variant=None,
+    )
+    is_remembered = remembered is not None and not request.has_csv
+    old = Choices.from_json(remembered or "") if is_remembered else usual
     return Choices(
-        directions=request.directions or (old and old.directions) or (Direction.COMBINED,),
-        metadata=request.metadata or (old.metadata if old else Metadata.NONE),
-        env=filters.env if filters else asked.env,
-        channels=filters.channels if filters else asked.channels,
-        variant=filters.variant if filters else asked.variant,
+        directions=request.directions or old.directions,
+        metadata=request.metadata or old.metadata,
+        env=asked.env if "env" in request.filters else old.env,
+        channels=asked.channels if "channels" in request.filters else old.channels,
+        variant=asked.variant if "variant" in request.filters else old.variant,
+    )
+
+
+def goes_on_words(choices: Choices, windows: Sequence[Errand]) -> str:
+    """Say what a listing without a start takes, in a sentence."""
+    since, until = windows[0].since, windows[-1].until
+    filters = [choices.env, *choices.channels, *([choices.variant] if choices.variant else [])]
+    return (
+        f"Goes on where the last listing ended: calls of {since:%Y-%m-%dT%H:%M:%SZ} up to "
+        f"{until:%Y-%m-%dT%H:%M:%SZ} ({', '.join(filters)}), {' and '.join(choices.directions)}."
     )

@@ -188,6 +188,8 @@ class DownloadRequest:
         csv: Where conversation ids come from; None: from the listing, or from standard input.
         csv_is_stdin: ``--csv -``.
         id_column: Of the CSV; None: found by its usual names.
+        filters: Which of the listing's ``env``, ``channels`` and ``variant`` were asked for; the
+            others are as the archive remembers them.
         directions: None: as the archive remembers, else combined.
         metadata: None: as the archive remembers, else none.
     """
@@ -200,6 +202,7 @@ class DownloadRequest:
     csv_is_stdin: bool = False
     id_column: str | None = None
     listing: ListingQuery = ListingQuery()
+    filters: frozenset[str] = frozenset()
     directions: tuple[Direction, ...] | None = None
     redacted: bool | None = None
     metadata: Metadata | None = None

@@ -86,6 +86,27 @@ async def test_nightly_run_remembers_everything_and_looks_back(tmp_path: Path) -
         assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["user", "agent"])
 
 
+async def test_one_off_does_not_change_what_every_night_takes(tmp_path: Path) -> None:
+    """Another direction, channel or environment for once, or a refused key, stays for once."""
+    async with Simulator(calls=recorded(10)) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        refused = await desk.list("--env", "sandbox", POLYAI_API_KEY="wrong")
+        assert refused.code == 4
+        first = await desk.list("--direction", "user", "--direction", "agent")
+        assert first.code == 0, first.stderr
+        for once in (["--direction", "combined"], ["--channel", "NONE"], ["--env", "sandbox"]):
+            assert (await desk.list(*once)).code == 0
+        window = await desk.list()
+        assert window.summary["scope"]["directions"] == ["user", "agent"]
+
+        nightly = await desk.go_on()
+        assert nightly.summary["scope"]["directions"] == ["user", "agent"]
+        assert nightly.summary["counts"]["already"] == 20
+        assert "user and agent" in nightly.stderr
+        quiet = await desk.download("--quiet")
+        assert (quiet.code, quiet.stderr) == (0, "")
+
+
 async def test_nightly_run_without_a_first_one_says_what_is_missing(tmp_path: Path) -> None:
     """An archive that remembers nothing cannot go on: exit 2, no request."""
     async with Simulator(calls=recorded(5)) as simulator:

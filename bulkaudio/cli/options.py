@@ -72,20 +72,25 @@ class SourceOptions:
         ),
     ] = 48 * 3600.0
     env: Annotated[
-        Literal["live", "pre-release", "sandbox"],
-        Parameter(help="Which environment's calls to list."),
-    ] = "live"
+        Literal["live", "pre-release", "sandbox"] | None,
+        Parameter(
+            show_default=lambda _: "live",
+            help="Which environment's calls to list; remembered by the archive.",
+        ),
+    ] = None
     channel: Annotated[
         list[str] | None,
         Parameter(
             metavar="C",
             negative="",
             env_var_split=values.words,
-            help="Keep only channels that start so, such as VOICE; may be repeated.",
+            help="Keep only channels that start so, such as VOICE; may be repeated; remembered "
+            "by the archive.",
         ),
     ] = None
     variant: Annotated[
-        str | None, Parameter(metavar="ID", help="List calls of this variant only.")
+        str | None,
+        Parameter(metavar="ID", help="List calls of this variant only; remembered by the archive."),
     ] = None
     page_size: Annotated[
         int,
@@ -120,7 +125,7 @@ class WhatOptions:
             negative="",
             env_var_split=values.words,
             show_default=lambda _: "combined",
-            help="Side of the call; may be repeated.",
+            help="Side of the call; may be repeated; a listing's is remembered by the archive.",
         ),
     ] = None
     redacted: Annotated[

@@ -47,6 +47,15 @@ def make_request(
         find_keys=key_lookup(options.keys, environ),
         csv=Path(source.csv).expanduser() if source.csv not in {None, "-"} else None,
         csv_is_stdin=source.csv == "-",
+        filters=frozenset(
+            name
+            for name, value in (
+                ("env", source.env),
+                ("channels", source.channel),
+                ("variant", source.variant),
+            )
+            if value
+        ),
         id_column=source.id_column,
         listing=_listing(source, now),
         directions=_directions(what.direction),
@@ -170,7 +179,7 @@ def _listing(source: SourceOptions, now: datetime) -> ListingQuery:
         since=since,
         until=until,
         lookback_s=source.lookback,
-        env=source.env,
+        env=source.env or ListingQuery().env,
         channels=tuple(source.channel or ()),
         variant=source.variant,
         page_size=source.page_size,
