@@ -79,7 +79,7 @@ class Report:
         checked: Saved recordings looked at.
         bytes: Read of them.
         damaged: Those that are there and not as they should be.
-        missing: Those that are not there at all.
+        missing: Those that are not there at all, also since an earlier repair that fetched nothing.
         unknown: The first names that no saved recording has; `unknown_count` is of all.
         is_truncated: There is more damage than the report holds: repair, then verify again.
     """
@@ -121,13 +121,17 @@ class _Tally:
         self.bytes += found.bytes
         finding = judge(row, found)
         if finding is not None:
-            self.damage_count += 1
-            kept = self.missing if finding.damage is Damage.MISSING else self.damaged
-            if len(kept) < FINDINGS_KEPT:
-                kept.append(finding)
+            self.keep(finding)
         self.on_progress(
             Progress(checked=self.checked, of=self.of, bytes=self.bytes, damaged=self.damage_count)
         )
+
+    def keep(self, finding: Finding) -> None:
+        """Count a finding, and keep it while there is room."""
+        self.damage_count += 1
+        kept = self.missing if finding.damage is Damage.MISSING else self.damaged
+        if len(kept) < FINDINGS_KEPT:
+            kept.append(finding)
 
 
 def judge(row: LedgerRow, found: Inspection) -> Finding | None:
@@ -170,6 +174,7 @@ async def verify(
     of = sum(total.count for (_, status), total in totals.items() if status is Status.SAVED)
     tally = _Tally(of=of, on_progress=on_progress)
     await _read_all(ledger, store, tally)
+    await _recall_lost(ledger, store, tally)
     async for names in store.names():
         await ledger.note_files([_as_text(name) for name in names])
     unknown_count, unknown = await ledger.unknown_files(UNKNOWN_NAMED)
@@ -209,6 +214,28 @@ async def _read_all(ledger: Ledger, store: LocalStore, tally: _Tally) -> None:
     while page := await ledger.saved_after(position, ROWS_PER_PAGE):
         position = page[-1].rowid
         await _read_page(deque(page), store, tally)
+
+
+async def _recall_lost(ledger: Ledger, store: LocalStore, tally: _Tally) -> None:
+    """
+    Find what an earlier repair moved aside and could not fetch again.
+
+    Its row is open, as that of a recording which was never here, and where runs are fed from
+    files none may ever come back to it.
+    """
+    position = 0
+    while page := await ledger.rows_after(position, ROWS_PER_PAGE, (Status.OPEN,)):
+        position = page[-1].rowid
+        for row in page:
+            if row.reason == Reason.DAMAGED:
+                tally.keep(
+                    Finding(
+                        recording=row.recording,
+                        path=store.layout.path(row.recording),
+                        damage=Damage.MISSING,
+                        detail="found damaged or missing before, and not fetched again yet",
+                    )
+                )
 
 
 async def _read_page(rows: deque[LedgerRow], store: LocalStore, tally: _Tally) -> None:

@@ -285,4 +285,25 @@ async def test_quarantine_killed_halfway_is_finished_by_the_next(archive: Archiv
     report = await verify(archive.ledger, archive.store)
     assert [f.damage for f in report.findings] == [Damage.MISSING]
     await quarantine(archive.ledger, archive.store, report.findings)
+    row = await archive.ledger.oldest_open()
+    assert row is not None
+    assert (row.status, row.reason) == (Status.OPEN, Reason.DAMAGED)
+
+
+async def test_what_a_repair_could_not_fetch_again_is_not_forgotten(archive: Archive) -> None:
+    """A run fed from files never comes back to it: until it is kept again, it is missing."""
+    flip(archive.file("CA2"))
+    report = await verify(archive.ledger, archive.store)
+    await quarantine(archive.ledger, archive.store, report.findings)
+    await archive.ledger.plan(Batch(conversations=(Conversation(id="CA9"),)), COMBINED, NOW)
+
+    again = await verify(archive.ledger, archive.store)
+    [finding] = again.missing
+    assert (finding.recording.conversation_id, finding.path.as_posix()) == (
+        "CA2",
+        "combined/CA2.wav",
+    )
+    assert (again.checked, again.is_clean) == (4, False)
+    assert await quarantine(archive.ledger, archive.store, again.findings) == []
+    await archive.save("CA2")
     assert (await verify(archive.ledger, archive.store)).is_clean
