@@ -176,7 +176,9 @@ class Outcomes:
     The outcomes of one run, as they become durable; an asynchronous iterator.
 
     The run begins with the first outcome asked for. Leaving the loop early and closing the client or
-    the archive (or calling `aclose`) stops it; what was not reached stays open in the ledger.
+    the archive (or calling `aclose`) stops it; what was not reached stays open in the ledger. What
+    was being saved at that moment is saved and not handed over, then or later: recordings of
+    earlier runs are no outcomes of this one.
     """
 
     def __init__(

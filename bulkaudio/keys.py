@@ -5,6 +5,7 @@ There is no option that takes a key's value: it would stand in the process list,
 history and in the scheduler's log.
 """
 
+import codecs
 import json
 import os
 import stat
@@ -216,7 +217,7 @@ def _content(path: Path, source: str) -> bytes:
 
 def _decoded(raw: bytes, source: str) -> Secret:
     """Check that `raw` can stand in a header; surrounding white space is dropped."""
-    raw = raw.strip()
+    raw = raw.removeprefix(codecs.BOM_UTF8).strip()
     flaw = None
     if not raw:
         flaw = "is empty"

@@ -4,8 +4,9 @@ Act on each recording the moment it is safe on disk.
     python examples/stream_outcomes.py calls.csv archive
 
 Here the act is a line of print; think of a transcription queue. A slow consumer slows the download
-instead of filling memory, and leaving the loop early loses nothing: what was not reached stays
-open.
+instead of filling memory. Leaving the loop early loses no recording: what was not reached stays
+open. But what was just being saved is saved without having been handed over, so a consumer that
+must see every file compares its own list with the archive's from time to time.
 """
 
 import asyncio

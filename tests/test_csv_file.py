@@ -157,6 +157,7 @@ async def test_encodings(tmp_path: Path, encoding: str, *, is_compressed: bool) 
         ("id\nCA1\nCA2\n".encode("utf-16-le"), "UTF-16 without"),
         ("id\nCA1\n".encode("utf-32"), "UTF-32"),
         (b"PK\x03\x04\x14\0", "workbook"),
+        (b"x" * 200_000 + b"\nCA1\n", "column"),
         (gzip.compress(b"uuid,x\n1,2\n", mtime=0), "its columns are: uuid, x"),
         (b"\x1f\x8b\x08\x00junk that is no gzip at all", "damaged gzip"),
     ],
@@ -170,6 +171,17 @@ async def test_what_is_refused(tmp_path: Path, data: bytes, fault: str) -> None:
         await source.open()
     assert fault in refusal.value.message
     assert refusal.value.fix
+
+
+async def test_a_header_of_very_many_columns_is_read(tmp_path: Path) -> None:
+    """As one field, with the wrong delimiter, it is longer than the csv module takes."""
+    file = tmp_path / "calls.csv"
+    file.write_bytes(b"id" + b",c" * 100_000 + b"\nCA1\n")
+    source = CsvSource(file)
+    await source.open()
+    batches = [batch async for batch in source.batches()]
+    await source.aclose()
+    assert [call.id for batch in batches for call in batch.conversations] == ["CA1"]
 
 
 def test_cut_gzip_is_found() -> None:

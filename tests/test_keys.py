@@ -120,7 +120,7 @@ def test_broken_kit_file_is_refused_without_showing_it(tmp_path: Path, content: 
         (f"{CANARY} x", "space"),
         (f"{CANARY}\tx", "space"),
         (f"{CANARY}é", "ASCII"),
-        (f"\ufeff{CANARY}", "ASCII"),
+        (f"{CANARY}\ufeff", "ASCII"),
         (f"{CANARY}\x00", "ASCII"),
         (CANARY * 1000, "longer"),
     ],
@@ -230,6 +230,16 @@ def test_nothing_found_shows_a_key(tmp_path: Path) -> None:
     assert CANARY not in repr(finder) + repr(finder.find("us"))
     in_file = KeyFinder(api_key_file=str(key_file(tmp_path)), environ={})
     assert CANARY not in repr(in_file.find("us"))
+
+
+def test_a_file_from_windows_is_read(tmp_path: Path) -> None:
+    """Its byte order mark is no part of the key."""
+    path = tmp_path / "key"
+    path.write_bytes(b"\xef\xbb\xbfcanary\r\n")
+    path.chmod(0o600)
+    assert (
+        KeyFinder(api_key_file=str(path), environ={}).find("us").api_key.value.reveal() == "canary"
+    )
 
 
 def test_a_key_given_as_a_file_is_not_repeated() -> None:

@@ -19,6 +19,7 @@ from tests.program import (
     check_archive,
     expected,
     ledger_rows,
+    run,
     started,
     temporary_files,
     until,
@@ -71,6 +72,23 @@ class Kills:
             direction, _, id_ = name.removesuffix(".wav").partition("/")
             durable.add((id_, direction))
         self.durable = {recording: asked[recording] for recording in durable}
+
+
+async def test_status_of_a_killed_run_says_that_it_is_over(tmp_path: Path) -> None:
+    """At once, however fresh what it wrote last is: the lock knows."""
+    async with Simulator(calls=recorded(40), latency_s=0.2) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        words = desk.words("--csv", desk.csv(simulator.calls.ids()), "--concurrency", "2")
+        async with started(*words, env=desk.env(), cwd=tmp_path) as process:
+            await until(lambda: simulator.requests.total >= 6, process)
+            during = await run("status", desk.archive, "--json", env=desk.env(), cwd=tmp_path)
+            process.kill()
+            await process.wait()
+        after = await run("status", desk.archive, "--json", env=desk.env(), cwd=tmp_path)
+
+        assert during.summary["running"]["pid"] == process.pid
+        assert after.summary["running"] is None
+        assert after.summary["last_run"]["finished_at"] is None
 
 
 async def survive_kills(tmp_path: Path, kills: int, count: int) -> None:

@@ -46,8 +46,8 @@ async def look(archive: Path) -> "Standing":
     """
     Find out how an archive stands.
 
-    A live run's own account is believed before the lock is tried: taking it, even for a moment,
-    could turn away a run that is just about to start.
+    Whether a run is going on, its lock says and not the age of what it wrote last; a run that starts
+    during the look waits for it.
     """
     import asyncio
     import shutil
@@ -55,18 +55,15 @@ async def look(archive: Path) -> "Standing":
     from bulkaudio.cli.existing import require_archive
     from bulkaudio.cli.standing import Standing
     from bulkaudio.errors import ArchiveBusyError
-    from bulkaudio.observe.status_file import is_live, read_status
+    from bulkaudio.observe.status_file import read_status
 
     await asyncio.to_thread(require_archive, archive)
     now = datetime.now(UTC)
     free = (await asyncio.to_thread(shutil.disk_usage, archive)).free
-    written = await asyncio.to_thread(read_status, archive)
-    if written is not None and is_live(written, now):
-        return Standing(archive=archive, now=now, live=written, free_bytes=free)
     try:
         return await _from_ledger(archive, now, free)
     except ArchiveBusyError:
-        # Held, and its account is missing or old: it is starting, suspended, or another command.
+        # An account that is missing or old: it is starting, suspended, or another command.
         live = (await asyncio.to_thread(read_status, archive)) or {}
         return Standing(archive=archive, now=now, live=live, free_bytes=free)
 

@@ -126,7 +126,7 @@ def _table(summary: Summary) -> Table:
             "call still going on, or too fresh: a later run looks again",
         ),
         ("  failed", counts.failed, ""),
-        ("  left open", counts.open, "the next run takes them"),
+        ("  left open", counts.open, "the next run takes them, and what was not reached"),
         ("rejected rows", counts.rejected, _rejections(summary)),
         ("skipped", counts.skipped, "chats have no recording"),
         ("metadata files", summary.details.sidecars.written, ""),

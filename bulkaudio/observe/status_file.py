@@ -23,8 +23,6 @@ SCHEMA = "bulkaudio.status/1"
 FILE_NAME = "status.json"
 STATE_FOLDER = ".bulkaudio"
 EVERY_S = 1.0
-STALE_S = 15.0
-"""A file untouched for so long is not a live run's, whatever process has its number now."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -116,17 +114,6 @@ def read_status(archive: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
-
-
-def is_live(document: dict[str, Any], now: datetime) -> bool:
-    """Whether the run that wrote this is still going on."""
-    if document.get("phase") == "ended":
-        return False
-    try:
-        age = now - datetime.fromisoformat(str(document.get("updated_at")))
-    except (ValueError, TypeError):
-        return False
-    return age.total_seconds() < STALE_S
 
 
 def _is_later_run_s(document: dict[str, Any] | None, ours: Started) -> bool:

@@ -79,7 +79,11 @@ def _first_row_text(head: str) -> str:
 
 
 def _parse(text: str, delimiter: str) -> list[str]:
-    return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+    try:
+        return next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+    except csv.Error:
+        # A field beyond what the module reads: whatever this row is, it is no header.
+        return []
 
 
 def _with_header(delimiter: str, cells: Sequence[str], found: int) -> Columns:

@@ -30,8 +30,8 @@ SLICE_BYTES = 64 * 1024
 """Parsed at once, before other tasks get their turn."""
 
 LISTED_ANEW = (
-    "PolyAI no longer knows the place where the last listing stopped: "
-    "this window is listed again from its start."
+    "The listing cannot go on where it stopped (PolyAI no longer knows the place, or --page-size is "
+    "another): its window is listed again from the start."
 )
 
 OnDetails = Callable[[Conversation, Mapping[str, Any]], Awaitable[None]]
