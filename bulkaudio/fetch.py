@@ -110,7 +110,7 @@ class Fetcher:
                 received = await self._request(task, number, ticket)
             except AttemptFailed as failure:
                 failure.evidence = replace(failure.evidence, attempts=number)
-                if failure.is_throttle or failure.reason != task.failed_for:
+                if not _is_known(task, failure):
                     tell_gate(ticket, failure)
                 raise
             except PermanentFailure as failure:
@@ -223,6 +223,12 @@ def evidence_of(answer: Answer, number: int = 1) -> Evidence:
         correlation_id=answer.correlation_id,
         attempts=number,
     )
+
+
+def _is_known(task: Task, failure: AttemptFailed) -> bool:
+    """Whether an answer failed a recording as an earlier run's did; silence is the host's."""
+    is_answer = failure.evidence.http_status is not None and not failure.is_throttle
+    return is_answer and failure.reason == task.failed_for
 
 
 def tell_gate(ticket: Ticket, failure: AttemptFailed) -> None:

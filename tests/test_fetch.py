@@ -79,7 +79,7 @@ class Bench:
     store: LocalStore
     attempts: int
 
-    def fetcher(self, emit: Emit) -> Fetcher:
+    def fetcher(self, emit: Emit, gate: Gate | None = None) -> Fetcher:
         """Put a fetcher together that does not wait between attempts."""
 
         async def at_once(_: float) -> None:
@@ -88,7 +88,7 @@ class Bench:
         words = Wording(agent="PROJECT-1", key_source="POLYAI_API_KEY", right_host="elsewhere")
         means = Means(
             session=self.session,
-            gate=Gate(self.session.hosts.name(Host.AUDIO)),
+            gate=gate or Gate(self.session.hosts.name(Host.AUDIO)),
             verdicts=Verdicts(words, reread_key=lambda: self.session.reread_key(Host.AUDIO)),
             store=self.store,
             emit=emit,
@@ -612,6 +612,16 @@ async def test_recordings_that_failed_before_do_not_bring_the_host_down(tmp_path
             seen = await bench.fetch(f"CA{number}", by=fetcher, failed_for="http_500")
             assert seen.failure == (Status.FAILED, "http_500", 5)
     assert len(server.heads) == 150
+
+
+async def test_no_answer_at_all_is_the_hosts_fault_whatever_failed_before(tmp_path: Path) -> None:
+    """The rest of last night's outage must still see tonight's."""
+    gate = Gate("host")
+    async with WireServer(resets) as server, bench_at(server.url(), tmp_path) as bench:
+        fetcher = bench.fetcher(lambda _: None, gate)
+        for number in range(4):
+            await bench.fetch(f"CA{number}", by=fetcher, failed_for="connection")
+    assert gate.is_down
 
 
 async def test_each_answer_is_told_of(tmp_path: Path) -> None:
