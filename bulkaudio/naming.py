@@ -8,14 +8,15 @@ that two recordings can never meet under one name (I3).
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC
+from datetime import UTC, datetime
+from functools import cache
 from pathlib import PurePosixPath
 from typing import Self
 
 from bulkaudio.errors import UsageError
-from bulkaudio.model import Recording
+from bulkaudio.model import Direction, Recording
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _IDS = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,127}+\n)*+")
@@ -34,6 +35,18 @@ _WIDTHS = {
     "day": 2,
     "hour": 2,
 }
+_PATTERNS = {
+    "id": r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}(?:~[0-9a-f]{1,32})?",
+    "direction": "|".join(Direction),
+    "date": "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    "year": "[0-9]{4}",
+    "month": "[0-9]{2}",
+    "day": "[0-9]{2}",
+    "hour": "[0-9]{2}",
+}
+_LEAP_YEAR = 2000
+"""For layouts that name no year; so that the 29th of February is a day in it."""
+
 _DATE_FIELDS = _WIDTHS.keys() - {"id", "direction"}
 _NAME_MAX_BYTES = 255
 
@@ -134,6 +147,27 @@ class Layout:
             fields |= self._date_fields(recording)
         return PurePosixPath(_FIELD.sub(lambda match: fields[match[1]], self.template))
 
+    def recording_of(self, path: PurePosixPath) -> Recording | None:
+        """
+        Undo `path`; None for what it cannot have made.
+
+        What the path does not say of a start counts as its first: a day begins at midnight UTC.
+        """
+        found = _pattern(self.template).fullmatch(str(path))
+        conversation_id = conversation_id_of(found["id"]) if found else None
+        if found is None or conversation_id is None:
+            return None
+        try:
+            recording = Recording(
+                conversation_id=conversation_id,
+                direction=Direction(found["direction"]),
+                started_at=_start_of(found.groupdict()) if self.needs_date else None,
+            )
+        except ValueError:
+            return None
+        # Two fields may contradict each other: a date of one year in the folder of another.
+        return recording if self.path(recording) == path else None
+
     def _date_fields(self, recording: Recording) -> dict[str, str]:
         if recording.started_at is None:
             raise UsageError(
@@ -151,6 +185,36 @@ class Layout:
             "day": f"{start.day:02d}",
             "hour": f"{start.hour:02d}",
         }
+
+
+@cache
+def _pattern(template: str) -> re.Pattern[str]:
+    """Say which paths a layout makes; a field's second place holds what its first one does."""
+    seen: set[str] = set()
+
+    def place(field: str) -> str:
+        if field in seen:
+            return f"(?P={field})"
+        seen.add(field)
+        return f"(?P<{field}>{_PATTERNS[field]})"
+
+    # Literals and fields take turns: splitting by a group keeps the group.
+    pieces = enumerate(_FIELD.split(template))
+    return re.compile("".join(place(p) if n % 2 else re.escape(p) for n, p in pieces))
+
+
+def _start_of(fields: Mapping[str, str]) -> datetime:
+    """Return the earliest start that these fields allow; raises `ValueError` when none does."""
+    year, month, day = _LEAP_YEAR, 1, 1
+    if "date" in fields:
+        year, month, day = map(int, fields["date"].split("-"))
+    return datetime(
+        int(fields.get("year", year)),
+        int(fields.get("month", month)),
+        int(fields.get("day", day)),
+        int(fields.get("hour", 0)),
+        tzinfo=UTC,
+    )
 
 
 def _fault_of(template: str) -> str | None:

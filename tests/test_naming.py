@@ -212,3 +212,51 @@ def test_layouts_keep_recordings_apart(
     ]
     one, other = (as_a_folding_disk_sees(str(layout.path(r))) for r in recordings)
     assert (one == other) == (recordings[0] == recordings[1])
+
+
+@given(TEMPLATES, IDS, st.sampled_from(Direction), STARTS)
+def test_paths_are_reversible(
+    template: str, conversation_id: str, direction: Direction, start: datetime
+) -> None:
+    """A path tells its recording, and of its start as much as leads to the same path again."""
+    try:
+        layout = Layout.parse(template)
+    except UsageError:
+        return
+    path = layout.path(
+        Recording(conversation_id=conversation_id, direction=direction, started_at=start)
+    )
+    found = layout.recording_of(path)
+    assert found is not None
+    assert (found.conversation_id, found.direction) == (conversation_id, direction)
+    assert (found.started_at is not None) == layout.needs_date
+    assert layout.path(found) == path
+
+
+@pytest.mark.parametrize(
+    ("template", "path", "start"),
+    [
+        ("{date}/{hour}/{direction}/{id}.wav", "2026-11-22/07/user/CA1.wav", "2026-11-22T07:00Z"),
+        ("{year}/{month}/{direction}/{id}.wav", "2026/11/user/CA1.wav", "2026-11-01T00:00Z"),
+        ("{direction}/{month}-{day}/{id}.wav", "user/02-29/CA1.wav", "2000-02-29T00:00Z"),
+        ("{date}/{direction}/{year}/{id}.wav", "2026-11-22/user/2025/CA1.wav", None),
+        ("{date}/{direction}/{id}.wav", "2026-02-30/user/CA1.wav", None),
+        ("{year}/{direction}/{id}.wav", "0000/user/CA1.wav", None),
+        ("{year}/{direction}/{id}.wav", "\u0662026/user/CA1.wav", None),
+        ("{direction}/{direction}-{id}.wav", "user/agent-CA1.wav", None),
+        ("{direction}/{id}.wav", "both/CA1.wav", None),
+        ("{direction}/{id}.wav", "user/ca1.wav", None),
+        ("{direction}/{id}.wav", "user/CA1.wav.part", None),
+        ("{direction}/{id}.wav", "user/x/CA1.wav", None),
+        ("{direction}/{id}.wav", "User/CA1.wav", None),
+        ("{direction}/{id}.wav", "user/CA1xwav", None),
+    ],
+)
+def test_only_own_paths_are_reversed(template: str, path: str, start: str | None) -> None:
+    """What a path leaves open counts as its first; what no recording can have, is of none."""
+    found = Layout.parse(template).recording_of(PurePosixPath(path))
+    if start is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert found.started_at == datetime.fromisoformat(start)
