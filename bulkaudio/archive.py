@@ -99,7 +99,10 @@ class OpenArchive:
             # A first run with a wrong agent must not bind the archive to it for ever.
             await self.ledger.begin_anew()
             pins = {}
-        new = {"redacted": UNASKED} | asked | pins | {"layout": self.layout.template}
+        new = asked | pins | {"layout": self.layout.template}
+        if {"region", "agent"} <= new.keys():
+            # Not before: after `rebuild`, a run that only forgot --region must not decide this.
+            new = {"redacted": UNASKED} | new
         await self.ledger.pin(new)
         return new
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import PurePosixPath
 from threading import Event
+from typing import TypeVar
 
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.rows import LedgerRow
@@ -19,6 +20,8 @@ from bulkaudio.model import Audio, Recording, Status
 from bulkaudio.policy import Reason
 from bulkaudio.stores.inspection import Inspection, Sight
 from bulkaudio.stores.local import LocalStore
+
+T = TypeVar("T")
 
 READERS = 3
 """Files read at once: enough to keep a disk busy, few enough to leave it to others too."""
@@ -176,7 +179,7 @@ async def verify(
     await _read_all(ledger, store, tally)
     await _recall_lost(ledger, store, tally)
     async for names in store.names():
-        await ledger.note_files([_as_text(name) for name in names])
+        await ledger.note_files([as_text(name) for name in names])
     unknown_count, unknown = await ledger.unknown_files(UNKNOWN_NAMED)
     return Report(
         checked=tally.checked,
@@ -213,7 +216,7 @@ async def _read_all(ledger: Ledger, store: LocalStore, tally: _Tally) -> None:
     position = 0
     while page := await ledger.saved_after(position, ROWS_PER_PAGE):
         position = page[-1].rowid
-        await _read_page(deque(page), store, tally)
+        await read_page(page, path_of, store, tally.add)
 
 
 async def _recall_lost(ledger: Ledger, store: LocalStore, tally: _Tally) -> None:
@@ -238,14 +241,24 @@ async def _recall_lost(ledger: Ledger, store: LocalStore, tally: _Tally) -> None
                 )
 
 
-async def _read_page(rows: deque[LedgerRow], store: LocalStore, tally: _Tally) -> None:
-    stop = Event()
+def path_of(row: LedgerRow) -> PurePosixPath:
+    """Where a saved recording should be, relative to the archive."""
+    return row.path or PurePosixPath()
+
+
+async def read_page(
+    items: Sequence[T],
+    path_of: Callable[[T], PurePosixPath],
+    store: LocalStore,
+    take: Callable[[T, Inspection], None],
+) -> None:
+    """Inspect the file of each item, some side by side, and hand over what was found."""
+    waiting, stop = deque(items), Event()
 
     async def read() -> None:
-        while rows:
-            row = rows.popleft()
-            path = row.path or PurePosixPath()
-            tally.add(row, await store.inspect(path, stop.is_set))
+        while waiting:
+            item = waiting.popleft()
+            take(item, await store.inspect(path_of(item), stop.is_set))
 
     try:
         async with asyncio.TaskGroup() as group:
@@ -258,6 +271,6 @@ async def _read_page(rows: deque[LedgerRow], store: LocalStore, tally: _Tally) -
         stop.set()
 
 
-def _as_text(name: str) -> str:
+def as_text(name: str) -> str:
     """Escape the bytes of a name that are no UTF-8: no recording of ours has any."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -26,6 +26,7 @@ STOREYS = [
         "archive",
         "listings",
         "verify",
+        "rebuild",
     ],
     ["observe"],
     ["simulator"],

@@ -396,6 +396,7 @@ WRONG: dict[str, tuple[str, ...]] = {
     "status of no archive": ("status", "missing"),
     "status of a file": ("status", "calls.csv"),
     "verify of no archive": ("verify", "."),
+    "rebuild of no archive": ("rebuild", "missing"),
     "port": ("simulate", "--port", "99999"),
     "no calls": ("simulate", "--conversations", "0"),
     "faults": ("simulate", "--faults", "many"),

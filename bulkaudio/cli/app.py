@@ -49,6 +49,13 @@ Check every saved file against its recorded proof.
 Finds recordings that are missing, damaged or unknown; ends with exit code 7 when there are any.
 """
 
+REBUILD = """\
+Make a lost or damaged ledger anew from the files, without a download.
+
+Proves and hashes every recording. The old ledger is moved aside, never deleted; damaged files stay \
+where they are and end the command with exit code 7.
+"""
+
 SIMULATE = """\
 Run a PolyAI stand-in on this machine.
 
@@ -66,6 +73,7 @@ COMMANDS = (
     ("download", "bulkaudio.cli.download:download", WORK, DOWNLOAD),
     ("status", "bulkaudio.cli.status:status", LOOK, STATUS),
     ("verify", "bulkaudio.cli.verify:verify", LOOK, VERIFY),
+    ("rebuild", "bulkaudio.cli.rebuild:rebuild", LOOK, REBUILD),
     ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),
     ("demo", "bulkaudio.cli.demo:demo", TRY, DEMO),
 )

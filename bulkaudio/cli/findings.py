@@ -103,9 +103,9 @@ class Findings:
             "exit_code": self.exit_code,
             "checked": report.checked,
             "bytes": report.bytes,
-            "damaged": [_entry(finding) for finding in report.damaged[:MAX_LISTED]],
+            "damaged": [damage_entry(finding) for finding in report.damaged[:MAX_LISTED]],
             "damaged_count": len(report.damaged),
-            "missing": [_entry(finding) for finding in report.missing[:MAX_LISTED]],
+            "missing": [damage_entry(finding) for finding in report.missing[:MAX_LISTED]],
             "missing_count": len(report.missing),
             "unknown": list(report.unknown[:MAX_LISTED]),
             "unknown_count": report.unknown_count,
@@ -126,7 +126,7 @@ class Findings:
         else:
             counts = f"{len(report.damaged):,} damaged, {len(report.missing):,} missing"
             yield Text("Damage", style="bold red").append(f": {counts}; {read}.")
-            yield Padding(_table(report.findings[:SHOWN]), (0, 0, 0, 2))
+            yield Padding(damage_table(report.findings[:SHOWN]), (0, 0, 0, 2))
             if len(report.findings) > SHOWN:
                 yield Text(f"  … and {len(report.findings) - SHOWN:,} more; --json tells more")
         if report.unknown_count:
@@ -153,7 +153,8 @@ def _refetch_words(refetch: Summary, wanted: int) -> str:
     return ", ".join([text, *(f"{count:,} {words}" for count, words in others if count)]) + "."
 
 
-def _table(findings: Sequence[Finding]) -> Table:
+def damage_table(findings: Sequence[Finding]) -> Table:
+    """Lay damage out for people, a line each."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
@@ -168,7 +169,8 @@ def _table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _entry(finding: Finding) -> dict[str, Any]:
+def damage_entry(finding: Finding) -> dict[str, Any]:
+    """Write one finding for ``--json``."""
     return {
         "id": finding.recording.conversation_id,
         "direction": finding.recording.direction.value,

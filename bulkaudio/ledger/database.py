@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from bulkaudio.errors import LedgerError
-from bulkaudio.ledger.faults import is_sticky, translated
+from bulkaudio.ledger.faults import NewerLedgerError, is_sticky, translated
 from bulkaudio.ledger.files import InPlace, create_private, rebuild_command, sync_folder
 from bulkaudio.ledger.migrations import APPLICATION_ID, MIGRATIONS, migrate, version_of
 
@@ -188,7 +188,7 @@ def _check_identity(connection: sqlite3.Connection, path: Path, *, is_new_allowe
             fix=f"move it away and make the ledger anew: {rebuild_command(path)}",
         )
     if version > len(MIGRATIONS):
-        raise LedgerError(
+        raise NewerLedgerError(
             f"the ledger {path} was written by a newer bulkaudio (schema {version}, this one "
             f"knows {len(MIGRATIONS)})",
             fix="upgrade bulkaudio; or move the ledger away and make it anew: "

@@ -37,6 +37,18 @@ STICKY = {sqlite3.SQLITE_IOERR, *CONTENT_IS_BAD}
 """After these nothing more is written: a repeated fsync may report a success that is none."""
 
 
+class NewerLedgerError(LedgerError):
+    """Written by a later version: whole, but not for this one to read."""
+
+
+def is_damage(error: LedgerError) -> bool:
+    """Whether the ledger is lost or spoilt, rather than out of this process's reach for now."""
+    cause = error.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return _is_bad_content(cause)
+    return cause is None and not isinstance(error, NewerLedgerError)
+
+
 @contextmanager
 def translated(path: Path) -> Iterator[None]:
     """Turn whatever SQLite or the file system raises about `path` into a `LedgerError`."""
@@ -53,14 +65,18 @@ def translated(path: Path) -> Iterator[None]:
 
 def ledger_error(path: Path, error: sqlite3.Error) -> LedgerError:
     """Name the likely cause of a SQLite error, and the fix."""
-    code = primary_code(error)
-    if code in CONTENT_IS_BAD or code not in CAUSES:
+    if _is_bad_content(error):
         return LedgerError(
             f"the ledger {path} is damaged: {error}",
             fix=f"move it away and make it anew from the files kept: {rebuild_command(path)}",
         )
-    cause, fix = CAUSES[code]
+    cause, fix = CAUSES[primary_code(error)]
     return LedgerError(f"the ledger {path} cannot be used: {cause} ({error})", fix=fix)
+
+
+def _is_bad_content(error: sqlite3.Error) -> bool:
+    code = primary_code(error)
+    return code in CONTENT_IS_BAD or code not in CAUSES
 
 
 def is_sticky(error: BaseException | None) -> bool:

@@ -1,0 +1,117 @@
+"""What the command ``rebuild`` did, as a document and as a page; and how far it is meanwhile."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from bulkaudio.cli.findings import (
+    DAMAGE_EXIT_CODE,
+    MAX_LISTED,
+    SHOWN,
+    damage_entry,
+    damage_table,
+)
+from bulkaudio.naming import printable
+from bulkaudio.observe.page import plural
+from bulkaudio.observe.progress import bar_row
+from bulkaudio.observe.terminal import Trimmed
+from bulkaudio.quantities import format_bytes
+from bulkaudio.rebuild import Progress, Report
+
+SCHEMA = "bulkaudio.rebuild/1"
+
+IDENTITY = ("region", "account", "agent", "redacted")
+
+
+@dataclass(slots=True)
+class RebuildView:
+    """How far rebuilding got; a progress view."""
+
+    now: Progress | None = None
+
+    def see(self, progress: Progress) -> None:
+        """Remember the last state."""
+        self.now = progress
+
+    def line(self) -> str:
+        """Say it in one line."""
+        return ", ".join(self._words())
+
+    def render(self) -> RenderableType:
+        """Draw it."""
+        return bar_row(None, 0, *self._words())
+
+    def _words(self) -> Sequence[str]:
+        if self.now is None:
+            return ("looking at the ledger",)
+        now = self.now
+        words = [f"{plural(now.adopted, 'recording')} taken up", format_bytes(now.bytes)]
+        return [*words, f"{now.damaged:,} damaged"] if now.damaged else words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rebuilt:
+    """How rebuilding ended."""
+
+    archive: Path
+    report: Report
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every recording was taken up."""
+        return 0 if self.report.is_clean else DAMAGE_EXIT_CODE
+
+    def document(self) -> dict[str, Any]:
+        """Return what ``rebuild --json`` prints."""
+        report = self.report
+        known = report.remembered
+        return {
+            "schema": SCHEMA,
+            "archive": str(self.archive),
+            "exit_code": self.exit_code,
+            "layout": known["layout"],
+            "adopted": report.adopted,
+            "bytes": report.bytes,
+            "damaged": [damage_entry(finding) for finding in report.damaged[:MAX_LISTED]],
+            "damaged_count": report.damaged_count,
+            "unknown": list(report.unknown[:MAX_LISTED]),
+            "unknown_count": report.unknown_count,
+            "set_aside": [str(path) for path in report.set_aside],
+            "remembered": {name: known[name] for name in IDENTITY if name in known},
+        }
+
+    def page(self) -> RenderableType:
+        """Lay it out for people."""
+        return Trimmed(Group(*self._parts()))
+
+    def _parts(self) -> Iterator[RenderableType]:
+        report = self.report
+        taken = f"{plural(report.adopted, 'recording')} taken up ({format_bytes(report.bytes)})"
+        if report.is_clean:
+            yield Text("Made anew", style="bold green").append(f": {taken}, every one whole.")
+        else:
+            counts = f"{report.damaged_count:,} damaged"
+            yield Text("Damage", style="bold red").append(f": {counts}; {taken}.")
+            yield Padding(damage_table(report.damaged[:SHOWN]), (0, 0, 0, 2))
+            if report.damaged_count > SHOWN:
+                yield Text(f"  … and {report.damaged_count - SHOWN:,} more; --json tells more")
+            yield Text(
+                "The damaged files stay where they are and are not in the ledger: move them out of "
+                "the archive, then download them again."
+            )
+        if report.unknown_count:
+            names = ", ".join(map(printable, report.unknown[:3]))
+            more = " …" if report.unknown_count > 3 else ""
+            yield Text(f"{plural(report.unknown_count, 'unknown file')}, left alone: {names}{more}")
+        if report.set_aside:
+            yield Text(f"The old ledger is kept as {report.set_aside[0]}")
+        if not {"region", "agent"} <= report.remembered.keys():
+            yield Text(
+                "No file tells whose recordings these are: give --region and --agent with the next "
+                "download, --account and --since when it lists, and --redacted if it was given before."
+            )
