@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from bulkaudio.archive import Identity, OpenArchive, open_archive, redacted_of
+from bulkaudio.assembly import gate_of
 from bulkaudio.choices import (
     ConnectionOptions,
     DownloadChoices,
@@ -21,7 +22,6 @@ from bulkaudio.choices import (
 )
 from bulkaudio.conduct import RunResult, Watch, Work, conduct
 from bulkaudio.errors import UsageError
-from bulkaudio.gate import Gate, GateOptions
 from bulkaudio.job import check_dates, run_download
 from bulkaudio.model import Outcome
 from bulkaudio.observe.summary import Summary
@@ -274,16 +274,10 @@ class Outcomes:
         check_dates(self._archive, self._source)
         redacted = redacted_of(kept, options.selection.redacted)
         options = replace(options, selection=replace(options.selection, redacted=redacted))
-        pace = options.pace
         return Work(
             archive=self._archive,
             session=self._client,
-            gate=Gate(
-                self._client.hosts.name(Host.AUDIO),
-                GateOptions(
-                    fixed=pace.concurrency, max_rate=pace.max_rate, give_up_s=pace.give_up_after_s
-                ),
-            ),
+            gate=gate_of(self._client, Host.AUDIO, options.pace, emit=self._watch.emit),
             source=self._source,
             options=options,
             scope={

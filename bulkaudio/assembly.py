@@ -5,11 +5,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from bulkaudio.conduct import slots_of
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Emit
-from bulkaudio.gate import COLD_SLOTS, START_CREDIT, Gate, GateOptions
+from bulkaudio.gate import COLD_SLOTS, CREDIT_GROWTH, START_CREDIT, Gate, GateOptions
 from bulkaudio.listings import Errand
 from bulkaudio.polyai.client import Host, Session
+from bulkaudio.run import WORKERS_PER_SLOT
 from bulkaudio.settings import ApiKey, Connection, DownloadRequest, Pace, Selection
 
 LISTING_CREDIT = 2.0
@@ -60,9 +62,19 @@ def gate_of(
         start=start,
         max_rate=pace.max_rate,
         give_up_s=pace.give_up_after_s,
-        credit=LISTING_CREDIT if host is Host.LISTING else START_CREDIT,
+        credit=LISTING_CREDIT if host is Host.LISTING else recordings_credit(pace),
     )
     return Gate(session.hosts.name(host), options, emit=emit)
+
+
+def recordings_credit(pace: Pace) -> float:
+    """
+    Return how many first failures in a row are an outage: about as many as there are workers.
+
+    With more, a few workers would use up all attempts of their recordings before it is noticed.
+    """
+    workers = slots_of(pace) * WORKERS_PER_SLOT
+    return max(LISTING_CREDIT, min(START_CREDIT, workers / CREDIT_GROWTH))
 
 
 def scope_of(

@@ -237,5 +237,5 @@ def tell_gate(ticket: Ticket, failure: AttemptFailed) -> None:
         wait_s = failure.retry_after_s
         ticket.throttled(wait_s if wait_s is None or wait_s <= MAX_WAIT_S else None)
     elif failure.reason not in NOT_THE_HOSTS:
-        ticket.failed(failure.reason)
-        failure.is_throttle = failure.is_throttle or ticket.is_probe
+        ticket.failed(failure.reason, is_repeated=failure.evidence.attempts > 1)
+        failure.is_throttle = failure.is_throttle or ticket.is_hosts_fault

@@ -33,6 +33,10 @@ START_CREDIT = 20.0
 CREDIT_GROWTH = 2.5
 """Times the start, that success upon success saves up for failures."""
 
+REPEATED = 0.2
+"""What a failure costs whose request had failed before: a few recordings that always fail are not
+an outage, many that fail for the first time are."""
+
 TROUBLE_WEIGHT = 0.02
 TROUBLE_SHARE = 0.25
 """Of recent requests failing on connections or 5xx, before the slots are halved: below it, faults
@@ -99,10 +103,21 @@ class Ticket:
         if self._speak():
             self._gate._throttled(self._epoch, retry_after_s)  # noqa: SLF001
 
-    def failed(self, reason: str) -> None:
-        """Record connection trouble, a timeout or a 5xx."""
+    def failed(self, reason: str, *, is_repeated: bool = False) -> None:
+        """
+        Record connection trouble, a timeout or a 5xx.
+
+        Args:
+            is_repeated: The same request failed before: it says less about the host than the first
+                failure of another one.
+        """
         if self._speak():
-            self._gate._failed(self._epoch, reason)  # noqa: SLF001
+            self._gate._failed(self._epoch, reason, REPEATED if is_repeated else 1.0)  # noqa: SLF001
+
+    @property
+    def is_hosts_fault(self) -> bool:
+        """Whether a failure of this request says nothing about what was asked for."""
+        return self.is_probe or self._gate.is_down
 
     def _speak(self) -> bool:
         first, self._said = not self._said, True
@@ -291,10 +306,10 @@ class Gate:
         self._end = self._end or self._gave_up(now)
         self._pump()
 
-    def _failed(self, epoch: int, reason: str) -> None:
+    def _failed(self, epoch: int, reason: str, weight: float) -> None:
         now, self._last_trouble = self._clock(), reason
         self._failing_since = self._failing_since if self._failing_since is not None else now
-        self._credit -= 1.0
+        self._credit -= weight
         self._trouble += (1.0 - self._trouble) * TROUBLE_WEIGHT
         if reason == NO_SUCH_HOST and self._is_cold:
             self._lookup_failed(epoch)

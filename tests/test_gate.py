@@ -322,3 +322,50 @@ def test_requests_one_by_one_outlive_an_outage_with_a_small_credit() -> None:
         assert 120 <= asyncio.get_running_loop().time() < 120 + 31
 
     run_virtually(main())
+
+
+@pytest.mark.parametrize("workers", [8, 16, 128])
+def test_an_outage_is_noticed_before_anyone_has_failed_five_times(workers: int) -> None:
+    """However many workers there are, none uses up its attempts while the host goes down."""
+
+    async def main() -> None:
+        random.seed(workers)
+        credit = max(2.0, min(20.0, workers / 2.5))
+        gate = gate_for(GateOptions(fixed=workers // 2, credit=credit))
+        host = Host(latency_s=0.02)
+        await drive(host, gate, requests=500, workers=workers)
+        host.down_until = asyncio.get_running_loop().time() + 60
+
+        async def work() -> int:
+            counted, is_good = 0, False
+            while not is_good:
+                async with gate.admit() as ticket:
+                    if asyncio.get_running_loop().time() >= host.down_until:
+                        ticket.succeeded(0.02)
+                        return counted
+                    await asyncio.sleep(0.005)
+                    ticket.failed("http_503", is_repeated=counted > 0)
+                    counted += not ticket.is_hosts_fault
+                await asyncio.sleep(random.uniform(0, 0.5 * 2**counted))
+            return counted
+
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work()) for _ in range(workers)]
+        assert max(task.result() for task in tasks) < 5
+
+    run_virtually(main())
+
+
+def test_a_few_that_always_fail_are_no_outage() -> None:
+    """Three recordings at five attempts each leave the gate open for others."""
+
+    async def main() -> None:
+        gate = gate_for(GateOptions(fixed=4, credit=3.2))
+        await drive(Host(latency_s=0.01), gate, requests=50, workers=8)
+        for _ in range(3):
+            for number in range(5):
+                async with gate.admit() as ticket:
+                    ticket.failed("http_500", is_repeated=number > 0)
+        assert not gate.is_down
+
+    run_virtually(main())

@@ -271,4 +271,4 @@ def _tell_gate(ticket: Ticket, failure: AttemptFailed) -> None:
         ticket.throttled(failure.retry_after_s)
     elif failure.reason in _TROUBLE or (failure.evidence.http_status or 0) >= 500:
         ticket.failed(failure.reason)
-        failure.is_throttle = failure.is_throttle or ticket.is_probe
+        failure.is_throttle = failure.is_throttle or ticket.is_hosts_fault
