@@ -250,7 +250,7 @@ async def test_listing_host_that_is_down_ends_the_run(tmp_path: Path) -> None:
     async with Simulator(calls=recorded(25)) as simulator:
         desk = Desk.at(simulator, tmp_path)
         with refusing_port() as url:
-            done = await desk.list("--attempts", "2", BULKAUDIO_CONVERSATIONS_URL=url)
+            done = await desk.list("--give-up-after", "2s", BULKAUDIO_CONVERSATIONS_URL=url)
         assert done.code == 5, done.stderr
         assert simulator.requests.total == 0
         again = await desk.list()
