@@ -226,6 +226,7 @@ def wait_for(archive: Path, *, saved: int = 1) -> None:
     pytest.fail("the run has saved nothing")
 
 
+@pytest.mark.slow
 def test_first_signal_drains_and_status_works_meanwhile(
     slow_stand: Stand,
     tmp_path: Path,
@@ -257,6 +258,7 @@ def test_first_signal_drains_and_status_works_meanwhile(
     assert list(archive.glob(".bulkaudio/tmp/*")) == []
 
 
+@pytest.mark.slow
 def test_second_signal_stops_now(slow_stand: Stand, tmp_path: Path) -> None:
     """The second Ctrl-C does not wait for downloads under way; the code is still 130."""
     archive = tmp_path / "a"

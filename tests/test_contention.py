@@ -59,6 +59,7 @@ async def test_sixty_workers_live_with_five_places_for_long(
     await crowd(tmp_path, 4000, concurrency)
 
 
+@pytest.mark.slow
 async def test_rate_limit_of_the_server_is_lived_with(tmp_path: Path) -> None:
     """Against 80 requests a second every recording is saved, and nobody fails for throttling."""
     async with Simulator(calls=recorded(300), rate=80.0) as simulator:
@@ -95,6 +96,7 @@ async def test_second_run_leaves_the_archive_to_the_first(tmp_path: Path) -> Non
         assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
 
 
+@pytest.mark.slow
 async def test_status_tells_of_a_run_that_is_going_on(tmp_path: Path) -> None:
     """It neither waits for the run's lock nor disturbs it."""
     async with Simulator(calls=recorded(40)) as simulator:
@@ -117,6 +119,7 @@ async def test_status_tells_of_a_run_that_is_going_on(tmp_path: Path) -> None:
         assert len(wavs(desk.archive)) == 40
 
 
+@pytest.mark.slow
 async def test_lock_does_not_outlive_a_killed_run(tmp_path: Path) -> None:
     """Right after kill -9 the archive is free again."""
     async with Simulator(calls=recorded(10)) as simulator:

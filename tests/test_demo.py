@@ -109,6 +109,7 @@ async def test_commands_it_shows_can_be_typed(done: Done, place: Path) -> None:
     assert shown[-1] == "rm -r bulkaudio-demo"
 
 
+@pytest.mark.slow
 async def test_stopped_demo_goes_on_and_tells_machines(tmp_path: Path) -> None:
     """Ctrl-C ends it with 130 and whole files; the next one needs only what is missing."""
     environ = environment()

@@ -86,6 +86,7 @@ async def test_nightly_run_remembers_everything_and_looks_back(tmp_path: Path) -
         assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["user", "agent"])
 
 
+@pytest.mark.slow
 async def test_one_off_does_not_change_what_every_night_takes(tmp_path: Path) -> None:
     """Another direction, channel or environment for once, or a refused key, stays for once."""
     async with Simulator(calls=recorded(10)) as simulator:
@@ -227,6 +228,7 @@ async def test_young_recording_that_is_missing_is_deferred(tmp_path: Path) -> No
         assert wavs(desk.archive) == expected(simulator, calls.ids(), ["combined"])
 
 
+@pytest.mark.slow
 async def test_what_one_csv_left_deferred_is_looked_at_with_the_next(tmp_path: Path) -> None:
     """Every night brings another file: yesterday's late recordings are in none of them any more."""
     today = datetime.now(UTC).replace(microsecond=0)
@@ -341,6 +343,7 @@ async def test_unasked_redaction_is_left_to_the_api(tmp_path: Path) -> None:
         assert simulator.requests.total == 4
 
 
+@pytest.mark.slow
 async def test_what_has_no_date_does_not_stop_the_dated_rest(tmp_path: Path) -> None:
     """Left by a run that saved nothing under the flat layout, it is told of until it has one."""
     calls = Calls(count=5, speech_s=SHORT, chat_share=0.0, opt_out_share=0.0, not_ready=1)
@@ -359,6 +362,7 @@ async def test_what_has_no_date_does_not_stop_the_dated_rest(tmp_path: Path) -> 
         assert nightly.summary["counts"]["saved"] == 1
 
 
+@pytest.mark.slow
 async def test_dated_layout_names_files_and_stays(tmp_path: Path) -> None:
     """{date} is the UTC day of the call; another layout is refused, none is remembered."""
     layout = "{direction}/{date}/{id}.wav"
@@ -389,6 +393,7 @@ async def test_dated_layout_names_files_and_stays(tmp_path: Path) -> None:
         assert wavs(desk.archive) == named
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "value"), [("--region", "us"), ("--agent", "PROJECT-2"), ("--account", "ws-9")]
 )
@@ -421,6 +426,7 @@ async def test_first_run_with_a_wrong_agent_does_not_bind_the_archive(tmp_path: 
         assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
 
 
+@pytest.mark.slow
 async def test_first_listing_of_a_wrong_account_does_not_bind_the_archive(tmp_path: Path) -> None:
     """It is refused by PolyAI once, and the right account may be named afterwards."""
     async with Simulator(calls=recorded(10)) as simulator:

@@ -164,6 +164,7 @@ RECOVER = "bulkaudio.stores.local LocalStore recover"
 FINISH = "bulkaudio.ledger.ledger Ledger finish_run"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("steps", "durable"),
     [
@@ -294,6 +295,7 @@ async def test_signal_drains_what_is_in_flight(
         assert Counter(simulator.requests.recordings().values()) == {1: 300}
 
 
+@pytest.mark.slow
 async def test_signal_ends_a_listing_that_waits_for_its_page(tmp_path: Path) -> None:
     """No grace time for a page: it is asked for again by the next run, from where it was."""
     hang = Faults(script={What("page", "20"): (Fault.HANG,)}, pause_s=300.0)
@@ -315,6 +317,7 @@ async def test_signal_ends_a_listing_that_waits_for_its_page(tmp_path: Path) -> 
         assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
 
 
+@pytest.mark.slow
 async def test_second_signal_stops_at_once(tmp_path: Path) -> None:
     """Nobody waits for a server that hangs, once SIGTERM came twice; a later run completes."""
     async with Simulator(calls=recorded(40)) as simulator:

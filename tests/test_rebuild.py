@@ -124,6 +124,7 @@ async def test_after_a_rebuild_nothing_is_fetched_again(
         assert (kept["region"], kept["agent"]) == (desk.region, simulator.agent)
 
 
+@pytest.mark.slow
 async def test_a_dated_archive_is_made_anew_with_its_layout(tmp_path: Path) -> None:
     """Without the layout nothing is changed; with it, listing again fetches nothing."""
     calls = Calls(count=6, speech_s=(0.05, 0.15), chat_share=0.0, opt_out_share=0.0)
@@ -186,6 +187,7 @@ async def test_old_ledgers_are_kept_however_often_one_rebuilds(tmp_path: Path) -
     await check_whole(root, 1)
 
 
+@pytest.mark.slow
 async def test_damaged_files_stay_and_are_named(tmp_path: Path) -> None:
     """They are not in the ledger: exit 7; moved away, they are fetched again."""
     calls = Calls(count=4, speech_s=(0.05, 0.15), chat_share=0.0, opt_out_share=0.0)

@@ -112,6 +112,7 @@ async def test_conversations_of_three_full_pages_arrive_and_are_asked_for_once(
     await arrive_from_the_listing(tmp_path, 2500, 1000)
 
 
+@pytest.mark.slow
 async def test_long_recordings_arrive_in_many_pieces(tmp_path: Path) -> None:
     """Minutes of audio, megabytes each, some of them cut off on their way at first."""
     calls = Calls(count=12, speech_s=(60.0, 180.0), chat_share=0.0, opt_out_share=0.0)
@@ -129,6 +130,7 @@ async def test_long_recordings_arrive_in_many_pieces(tmp_path: Path) -> None:
         assert temporary_files(desk.archive) == []
 
 
+@pytest.mark.slow
 async def test_bad_day_at_polyai_costs_retries_and_no_recording(tmp_path: Path) -> None:
     """Resets, cut bodies, HTML, 503 and throttling on the way: everything arrives all the same."""
     faults = Faults(share=0.2, longest=2, seed=4, pause_s=0.1)

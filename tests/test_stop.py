@@ -66,6 +66,7 @@ async def test_max_recordings_counts_what_is_saved_not_what_fails(tmp_path: Path
         assert len(wavs(desk.archive)) == 12
 
 
+@pytest.mark.slow
 async def test_max_recordings_holds_for_the_listing(tmp_path: Path) -> None:
     """A listing in portions: 25 of 40 over pages of 10, and the next run brings the rest."""
     async with Simulator(calls=recorded(40)) as simulator:
@@ -79,6 +80,7 @@ async def test_max_recordings_holds_for_the_listing(tmp_path: Path) -> None:
         assert sum(simulator.requests.recordings().values()) == 40
 
 
+@pytest.mark.slow
 async def test_max_bytes_stops_soon_after_so_many(tmp_path: Path) -> None:
     """It goes over by what was under way at most, keeps that, and resumes."""
     async with Simulator(calls=recorded(200), latency_s=0.05) as simulator:
@@ -99,6 +101,7 @@ async def test_max_bytes_stops_soon_after_so_many(tmp_path: Path) -> None:
         assert simulator.requests.total == 200
 
 
+@pytest.mark.slow
 async def test_max_duration_stops_in_time_and_keeps_what_arrived(tmp_path: Path) -> None:
     """After two seconds no more is taken; what is under way ends."""
     async with Simulator(calls=recorded(500), latency_s=0.2) as simulator:
@@ -132,6 +135,7 @@ async def test_limit_considers_only_so_many_conversations(tmp_path: Path) -> Non
         assert simulator.requests.total == 14
 
 
+@pytest.mark.slow
 async def test_limit_of_a_listing_is_a_sample_and_loses_nothing(tmp_path: Path) -> None:
     """After a sample of five the whole window is still listed and fetched."""
     async with Simulator(calls=recorded(30)) as simulator:
@@ -149,6 +153,7 @@ async def test_limit_of_a_listing_is_a_sample_and_loses_nothing(tmp_path: Path) 
         assert sum(simulator.requests.recordings().values()) == 30
 
 
+@pytest.mark.slow
 async def test_max_rate_is_kept_as_the_server_counts(tmp_path: Path) -> None:
     """With --max-rate 20, no second sees more than 20 requests and a moment's worth."""
     async with Simulator(calls=recorded(70)) as simulator:
@@ -224,6 +229,7 @@ def refusing_port() -> Iterator[str]:
         yield f"http://127.0.0.1:{held.getsockname()[1]}"
 
 
+@pytest.mark.slow
 async def test_host_that_refuses_connections_is_given_up_in_time(tmp_path: Path) -> None:
     """--give-up-after 2s: exit 5, every recording open and none failed; a later run completes."""
     async with Simulator(calls=recorded(25)) as simulator:
@@ -245,6 +251,7 @@ async def test_host_that_refuses_connections_is_given_up_in_time(tmp_path: Path)
         assert wavs(desk.archive) == expected(simulator, ids, ["combined"])
 
 
+@pytest.mark.slow
 async def test_listing_host_that_is_down_ends_the_run(tmp_path: Path) -> None:
     """Without its listing a run is exit 5, and the next one lists the whole window."""
     async with Simulator(calls=recorded(25)) as simulator:
@@ -258,6 +265,7 @@ async def test_listing_host_that_is_down_ends_the_run(tmp_path: Path) -> None:
         assert wavs(desk.archive) == expected(simulator, simulator.calls.ids(), ["combined"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", [Fault.HTTP_503, Fault.RESET, Fault.HTTP_429])
 async def test_outage_halfway_leaves_the_rest_open(tmp_path: Path, fault: Fault) -> None:
     """What was saved before stays, exit 5 after the time to give up, the rest is done later."""
