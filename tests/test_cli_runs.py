@@ -305,6 +305,7 @@ def test_ids_may_come_from_standard_input(program: Program, tmp_path: Path) -> N
     assert (tmp_path / "b" / "combined" / f"{known}.wav").exists()
 
 
+@pytest.mark.slow
 def test_terminal_sees_a_bar_and_then_the_page(slow_stand: Stand, tmp_path: Path) -> None:
     """On a terminal progress moves while the run goes on, and only the page stays."""
     ours, theirs = pty.openpty()

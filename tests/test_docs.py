@@ -115,6 +115,7 @@ async def simulator() -> AsyncIterator[Simulator]:
         yield simulator
 
 
+@pytest.mark.slow
 async def test_command_lines_run(simulator: Simulator, tmp_path: Path) -> None:
     """From the handful of calls to the nightly job, each line does what its section says."""
     (tmp_path / "polyai.key").touch(mode=0o600)

@@ -604,6 +604,7 @@ async def test_a_full_disk_is_said_so_and_nothing_is_half_kept(ledger: Ledger) -
     await ledger.settle([saved("a")], "run-1", NOW)
 
 
+@pytest.mark.slow
 async def test_planning_settled_recordings_again_is_set_based(ledger: Ledger) -> None:
     """Twenty thousand known ids need a handful of statements and write nothing."""
     ids = [f"CA{n:032x}" for n in range(20_000)]

@@ -244,6 +244,7 @@ SHOWN: dict[str, tuple[dict[str, str], bool, bool]] = {
 """Variables; whether there is a bar, and whether there are colours."""
 
 
+@pytest.mark.slow
 async def test_a_terminal_gets_what_it_can_show(tmp_path: Path) -> None:
     """A bar with colours; no colours with NO_COLOR; plain lines where TERM or CI say so."""
     drawn: dict[str, str] = {}
@@ -343,6 +344,7 @@ async def _all_in_shell(cases: Mapping[str, str], tmp_path: Path) -> dict[str, s
     return said
 
 
+@pytest.mark.slow
 async def test_odd_surroundings_change_nothing_but_what_is_shown(tmp_path: Path) -> None:
     """Closed, full and unread streams, no HOME, ASCII, any umask: saved, private, no traceback."""
     said = await _all_in_shell(TOGETHER, tmp_path)
