@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self, Unpack
 
 from bulkaudio.archive import Identity, OpenArchive, open_archive, redacted_of
-from bulkaudio.assembly import gate_of
+from bulkaudio.assembly import gate_of, scope_of
 from bulkaudio.choices import (
     ConnectionOptions,
     DownloadChoices,
@@ -280,14 +280,7 @@ class Outcomes:
             gate=gate_of(self._client, Host.AUDIO, options.pace, emit=self._watch.emit),
             source=self._source,
             options=options,
-            scope={
-                "region": connection.region,
-                "account": connection.account,
-                "agent": connection.agent,
-                "source": self._source.kind,
-                "directions": [direction.value for direction in options.selection.directions],
-                "redaction_requested": bool(options.selection.redacted),
-            },
+            scope=scope_of(connection, self._source.kind, options.selection, ()),
             backlog=None,
             asks_for_details=True,
             min_free_bytes=min_free_bytes(self._choices),

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from bulkaudio.choices import Keys
 from bulkaudio.conduct import slots_of
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Emit
@@ -12,12 +13,10 @@ from bulkaudio.gate import COLD_SLOTS, CREDIT_GROWTH, START_CREDIT, Gate, GateOp
 from bulkaudio.listings import Errand
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.run import WORKERS_PER_SLOT
-from bulkaudio.settings import ApiKey, Connection, DownloadRequest, Pace, Selection
+from bulkaudio.settings import Connection, DownloadRequest, Pace, Selection
 
 LISTING_CREDIT = 2.0
 """Pages are asked for one by one: a host that fails twice in a row is down for all of them."""
-
-Keys = tuple[ApiKey, ApiKey | None]
 
 
 def require(value: str | None, option: str) -> str:
