@@ -1,0 +1,147 @@
+"""
+A process that has read the program already, and forks a new one for each request.
+
+Reading the program takes half a second of a core, most tests of it a tenth; so hundreds of real
+processes are affordable. It listens on a Unix socket: a request is one line of JSON, the answers
+are two, ``{"pid": …}`` and, when that process has ended, ``{"status": …, "peak_rss_kib": …}``.
+"""
+
+import importlib
+import json
+import os
+import random
+import selectors
+import signal
+import socket
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PRELOADED = (
+    *("bulkaudio.cli.app", "bulkaudio.cli.download", "bulkaudio.cli.status", "bulkaudio.job"),
+    *("bulkaudio.cli.verify", "bulkaudio.cli.rebuild", "bulkaudio.cli.mistakes", "bulkaudio.api"),
+    *("encodings.idna", "rich.live"),
+)
+"""What the commands import when they are asked for, so that no child has to."""
+
+
+class _Clock:
+    """Monotonic time that may run faster than the real one; timers and time-outs follow it."""
+
+    def __init__(self) -> None:
+        self.speed = 1.0
+        self._monotonic = time.monotonic
+        self._select = selectors.EpollSelector.select
+
+    def install(self) -> None:
+        """Take the place of the real clock; done before anything binds it."""
+        clock = self
+
+        def select(
+            selector: selectors.EpollSelector, timeout: float | None = None
+        ) -> list[tuple[selectors.SelectorKey, int]]:
+            return clock._select(selector, None if timeout is None else timeout / clock.speed)
+
+        time.monotonic = lambda: clock._monotonic() * clock.speed
+        vars(selectors)["EpollSelector"].select = select
+
+
+def serve(address: str) -> int | None:
+    """
+    Answer requests until standard input ends.
+
+    Returns:
+        In a forked child, the program's exit code; in the zygote itself, None.
+    """
+    clock = _Clock()
+    clock.install()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the supervisors
+    with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
+        listener.bind(address)
+        listener.listen(64)
+        selector.register(listener, selectors.EVENT_READ)
+        selector.register(sys.stdin, selectors.EVENT_READ)
+        os.write(1, b"ready\n")
+        while True:
+            ready = [key.fileobj for key, _ in selector.select()]
+            if sys.stdin in ready:
+                return None
+            connection, _ = listener.accept()
+            if os.fork() == 0:
+                listener.close()
+                selector.close()
+                return _supervise(connection, clock)
+            connection.close()
+
+
+def _supervise(connection: socket.socket, clock: _Clock) -> int:
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    with connection:
+        request: dict[str, Any] = json.loads(connection.makefile("rb").readline())
+        pid = os.fork()
+        if pid:
+            # Whoever asked may have gone: the process is waited for all the same.
+            with suppress(BrokenPipeError):
+                connection.sendall(json.dumps({"pid": pid}).encode() + b"\n")
+            _, status, usage = os.wait4(pid, 0)
+            answer = {"status": status, "peak_rss_kib": usage.ru_maxrss}
+            with suppress(BrokenPipeError):
+                connection.sendall(json.dumps(answer).encode() + b"\n")
+            os._exit(0)
+    return _become(request, clock)
+
+
+def _become(request: dict[str, Any], clock: _Clock) -> int:
+    """Turn this process into the one that was asked for, and run the program in it."""
+    os.setpgid(0, 0)
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        flags = os.O_RDONLY if fd == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        opened = os.open(request[name], flags, 0o600)
+        os.dup2(opened, fd)
+        os.close(opened)
+    os.environ.clear()
+    os.environ.update(request["env"])
+    os.chdir(request["cwd"])
+    os.umask(request["umask"])
+    warnings.simplefilter("error")
+    random.seed()
+    clock.speed = request["speed"]
+    if request["hook"]:
+        module, _, function = request["hook"].partition(":")
+        getattr(importlib.import_module(module), function)(*request["hook_arguments"])
+    from bulkaudio.cli.app import main
+
+    before = _descriptors()
+    try:
+        return main(request["arguments"])
+    finally:
+        left = {
+            "descriptors": sorted(_descriptors() - before),
+            "threads": [each.name for each in threading.enumerate()[1:] if not each.daemon],
+        }
+        Path(request["report"]).write_text(json.dumps(left))
+
+
+def _descriptors() -> set[str]:
+    """Say what every open descriptor leads to."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208  # the listing's own one is gone after
+        with suppress(FileNotFoundError):
+            found.add(f"{name} {os.readlink(f'/proc/self/fd/{name}')}")  # noqa: PTH115
+    return found
+
+
+def run(arguments: Sequence[str]) -> int | None:
+    """Serve at the address given."""
+    return serve(arguments[0])
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))
