@@ -19,6 +19,7 @@ from bulkaudio.errors import BulkAudioError, StorageError
 from bulkaudio.events import Emit, Settled
 from bulkaudio.model import Evidence, Outcome, Status
 from bulkaudio.policy import Reason
+from bulkaudio.steps import Step, reach
 from bulkaudio.stores.base import Publication, Published, PublishError, Staged, Store
 
 
@@ -170,6 +171,7 @@ class Committer:
         ]
         if outcomes:
             await self.ledger.settle(outcomes, self.run_id, self.clock())
+            reach(Step.ACKNOWLEDGE)
         for outcome in outcomes:
             self.emit(Settled(outcome=outcome))
         if published:

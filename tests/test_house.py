@@ -9,7 +9,18 @@ import pytest
 ROOT = Path(__file__).parent.parent / "bulkaudio"
 
 STOREYS = [
-    ["version", "errors", "model", "policy", "naming", "wav", "quantities", "windows", "events"],
+    [
+        "version",
+        "errors",
+        "steps",
+        "model",
+        "policy",
+        "naming",
+        "wav",
+        "quantities",
+        "windows",
+        "events",
+    ],
     ["settings", "keys"],
     ["slots", "gate", "retry", "stopper"],
     ["polyai"],

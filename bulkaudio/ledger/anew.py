@@ -13,6 +13,7 @@ from pathlib import Path
 from bulkaudio.errors import LedgerError
 from bulkaudio.ledger.faults import translated
 from bulkaudio.ledger.files import sync_file, sync_folder
+from bulkaudio.steps import Step, reach
 
 PARTS = ("", "-wal", "-shm")
 """SQLite's files of one database; in this order, so that no log stays behind without its ledger."""
@@ -27,6 +28,7 @@ def discard(draft: Path) -> None:
     """Remove an unfinished draft, an earlier rebuild's too."""
     with translated(draft):
         for part in PARTS:
+            reach(Step.REBUILD_DISCARD)
             draft.with_name(draft.name + part).unlink(missing_ok=True)
 
 
@@ -51,6 +53,7 @@ def put_in_place(draft: Path, path: Path) -> Sequence[Path]:
         sync_file(draft)
         aside = _move_aside(path)
         sync_folder(path.parent)
+        reach(Step.REBUILD_SWITCH)
         draft.rename(path)
         sync_folder(path.parent)
     return aside
@@ -62,6 +65,7 @@ def _move_aside(path: Path) -> Sequence[Path]:
     moved = []
     for part in there:
         target = free.with_name(free.name + part)
+        reach(Step.REBUILD_ASIDE)
         path.with_name(path.name + part).rename(target)
         moved.append(target)
     return moved

@@ -17,6 +17,7 @@ from bulkaudio.errors import LedgerError
 from bulkaudio.ledger.faults import NewerLedgerError, is_sticky, translated
 from bulkaudio.ledger.files import InPlace, create_private, rebuild_command, sync_folder
 from bulkaudio.ledger.migrations import APPLICATION_ID, MIGRATIONS, migrate, version_of
+from bulkaudio.steps import Step, reach
 
 T = TypeVar("T")
 
@@ -79,6 +80,7 @@ class Database:
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with translated(self._path):
+            reach(Step.LEDGER_READ)
             return work(self._usable())
 
     def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -99,14 +101,17 @@ class Database:
     ) -> T:
         assert self._in_place is not None  # noqa: S101  # set with the connection
         self._in_place.check()
+        reach(Step.LEDGER_BEGIN)
         connection.execute("BEGIN IMMEDIATE")
         try:
             result = work(connection)
+            reach(Step.LEDGER_COMMIT)
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
                 connection.rollback()
             raise
+        reach(Step.LEDGER_COMMITTED)
         self._in_place.watch_wal()
         self._in_place.check()
         return result
@@ -126,6 +131,7 @@ class Database:
                 )
             if is_new and not self._path.exists():
                 create_private(self._path)
+            reach(Step.LEDGER_OPEN)
             connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
             try:
                 # Before the first read: no shared-memory file is made then.
@@ -145,7 +151,10 @@ class Database:
         connection, self._connection = self._connection, None
         if connection is not None:
             with translated(self._path):
-                connection.close()
+                try:
+                    reach(Step.LEDGER_CLOSE)
+                finally:
+                    connection.close()
 
 
 def _is_new(path: Path) -> bool:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from bulkaudio.errors import LedgerError
+from bulkaudio.steps import Step, reach
 
 REBUILD = "python -m bulkaudio rebuild {archive}"
 
@@ -16,6 +17,7 @@ def rebuild_command(path: Path) -> str:
 def create_private(path: Path) -> None:
     """Create an empty file that only its owner may read, whatever the umask."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    reach(Step.LEDGER_CREATE)
     fd = os.open(path, flags, 0o600)
     try:
         os.fchmod(fd, 0o600)
@@ -36,6 +38,7 @@ def sync_folder(path: Path) -> None:
 def _sync(path: Path, flags: int) -> None:
     fd = os.open(path, flags)
     try:
+        reach(Step.LEDGER_SYNC)
         os.fsync(fd)
     finally:
         os.close(fd)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkaudio.ledger.files import create_private, sync_file, sync_folder
+from bulkaudio.steps import Step, reach
 
 APPLICATION_ID = 0x62756C6B
 """``bulk``: tells our files from any other program's SQLite database."""
@@ -113,6 +114,7 @@ def migrate(
             step(connection)
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {number}")
+            reach(Step.LEDGER_MIGRATE)
             connection.execute("COMMIT")
         except BaseException:
             connection.rollback()

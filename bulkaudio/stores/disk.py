@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bulkaudio.errors import StorageError
+from bulkaudio.steps import Step, reach
 
 STATE_FOLDER = ".bulkaudio"
 SIDECAR_FOLDER = "metadata"
@@ -119,16 +120,20 @@ def make_root(root: Path) -> None:
 def make_folder(name: str, parent_fd: int) -> None:
     """Create a folder of mode 0700, whatever the umask, unless there is one."""
     try:
+        reach(Step.FOLDER_CREATE)
         os.mkdir(name, FOLDER_MODE, dir_fd=parent_fd)
     except FileExistsError:
         return
     # Not through os.umask: that belongs to the whole process, threads included.
+    reach(Step.FOLDER_MODE)
     os.chmod(name, FOLDER_MODE, dir_fd=parent_fd)
+    reach(Step.FOLDER_SYNC)
     os.fsync(parent_fd)
 
 
 def open_any_folder(path: Path) -> int:
     """Open a folder outside of the archive, or its root, which may be a symbolic link."""
+    reach(Step.FOLDER_OPEN)
     return os.open(path, _FOLDER_FLAGS)
 
 
@@ -162,6 +167,7 @@ class Folders:
         With `create`, missing folders are made, and the entry of each is on stable storage: also
         when an earlier run had made it and was killed before it could sync it.
         """
+        reach(Step.FOLDER_OPEN)
         fd = os.dup(self.root_fd)
         try:
             for depth, name in enumerate(parts, start=1):
@@ -185,6 +191,7 @@ class Folders:
             make_folder(name, parent_fd)
             fd = os.open(name, flags, dir_fd=parent_fd)
         if path not in self._durable:
+            reach(Step.FOLDER_SYNC)
             os.fsync(parent_fd)
             self._durable.add(path)
         return fd

@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from bulkaudio.model import Audio
+from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, Folders, open_for_reading
 from bulkaudio.stores.publishing import READ_BYTES
 from bulkaudio.wav import Flaw, prove
@@ -66,6 +67,7 @@ def inspect(
     """
     try:
         with folders.opened(path.parent.parts) as folder_fd:
+            reach(Step.INSPECT_OPEN)
             fd = open_for_reading(path.name, folder_fd)
     except FileNotFoundError:
         return Inspection(sight=Sight.MISSING)
@@ -92,6 +94,7 @@ def _unreadable(error: OSError) -> Inspection:
 def _read(fd: int, is_stopped: Callable[[], bool]) -> Inspection:
     digest = hashlib.sha256()
     size = 0
+    reach(Step.INSPECT_READ)
     while piece := os.pread(fd, READ_BYTES, size):
         digest.update(piece)
         size += len(piece)
@@ -128,6 +131,7 @@ def names(folders: Folders) -> Iterator[str]:
 
 
 def _names_in(fd: int, parts: tuple[str, ...], waiting: list[tuple[str, ...]]) -> Iterator[str]:
+    reach(Step.INSPECT_LIST)
     with os.scandir(fd) as entries:
         for entry in entries:
             if not parts and entry.name in {STATE_FOLDER, SIDECAR_FOLDER}:

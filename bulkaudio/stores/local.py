@@ -21,6 +21,7 @@ from typing import TypeVar
 from bulkaudio.errors import StorageError
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout, file_stem
+from bulkaudio.steps import Step, reach
 from bulkaudio.stores import publishing, recovery
 from bulkaudio.stores.base import Published, PublishError, Staged
 from bulkaudio.stores.disk import (
@@ -144,7 +145,7 @@ class LocalStore:
 
     async def free_bytes(self) -> int:
         """Space left for this user, which is less than what is free where root has a reserve."""
-        status = await self._run(lambda: self._told(lambda: os.fstatvfs(self._folders.root_fd)))
+        status = await self._run(lambda: self._told(self._look_at_space))
         return status.f_bavail * status.f_frsize
 
     async def inspect(
@@ -166,6 +167,10 @@ class LocalStore:
         return await self._run(
             lambda: self._told(lambda: recovery.set_aside(self._folders, path, recording))
         )
+
+    def _look_at_space(self) -> os.statvfs_result:
+        reach(Step.SPACE_LOOK)
+        return os.fstatvfs(self._folders.root_fd)
 
     async def _run(self, work: Callable[[], T]) -> T:
         self._check_open()
@@ -189,17 +194,22 @@ class LocalStore:
         with self._folders.opened((SIDECAR_FOLDER,), create=True) as folder_fd:
             for conversation_id, text in texts.items():
                 self._write_sidecar(file_stem(conversation_id), text, folder_fd)
+            reach(Step.SIDECAR_PUBLISH)
             os.fsync(folder_fd)
 
     def _write_sidecar(self, stem: str, text: bytes, folder_fd: int) -> None:
         temporary = f"{stem}.{SIDECAR_FOLDER}.{secrets.token_hex(4)}.part"
         bench_fd = self._bench.folder_fd
         try:
+            reach(Step.SIDECAR_CREATE)
             with open(create_file(temporary, bench_fd), "wb", buffering=0) as file:  # noqa: PTH123  # by descriptor
                 view = memoryview(text)
+                reach(Step.SIDECAR_WRITE)
                 while view:
                     view = view[file.write(view) :]
+                reach(Step.SIDECAR_SYNC)
                 os.fsync(file.fileno())
+            reach(Step.SIDECAR_MOVE)
             os.rename(temporary, f"{stem}.json", src_dir_fd=bench_fd, dst_dir_fd=folder_fd)
         except BaseException:
             unlink_if_there(temporary, bench_fd)
@@ -208,6 +218,7 @@ class LocalStore:
     def _sidecars_of(self, conversation_ids: Sequence[str]) -> frozenset[str]:
         try:
             with self._folders.opened((SIDECAR_FOLDER,)) as folder_fd:
+                reach(Step.SIDECAR_LOOK)
                 return frozenset(
                     each
                     for each in conversation_ids
@@ -253,11 +264,14 @@ def _open(root: Path) -> tuple[Folders, int]:
 def _prove_writable(bench_fd: int) -> None:
     """Find out before the first request, by a byte on the disk: permissions say only half."""
     name = f"probe.{secrets.token_hex(4)}.part"
+    reach(Step.PROBE_CREATE)
     fd = create_file(name, bench_fd)
     try:
+        reach(Step.PROBE_WRITE)
         os.write(fd, b"\0")
     finally:
         os.close(fd)
+        reach(Step.PROBE_REMOVE)
         unlink_if_there(name, bench_fd)
 
 

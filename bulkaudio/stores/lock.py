@@ -20,6 +20,7 @@ from typing import Self
 
 from bulkaudio.errors import ArchiveBusyError
 from bulkaudio.naming import printable
+from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import FILE_MODE, translated
 
 HOLDER_BYTES = 300
@@ -61,9 +62,11 @@ class ArchiveLock:
         # Not inherited by programs that are started: it would outlive this process with them.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
         with translated(self._path):
+            reach(Step.LOCK_OPEN)
             fd = os.open(self._path, flags, FILE_MODE)
             try:
                 self._wait(fd)
+                reach(Step.LOCK_WRITE)
                 os.fchmod(fd, FILE_MODE)
                 os.ftruncate(fd, 0)
                 os.pwrite(fd, self._description().encode(), 0)
@@ -132,6 +135,7 @@ class ArchiveLock:
 
 def _lock(fd: int) -> bool:
     try:
+        reach(Step.LOCK_TAKE)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from bulkaudio.errors import StorageError
 from bulkaudio.naming import Layout
+from bulkaudio.steps import Step, reach
 from bulkaudio.stores.base import Publication, Published, Staged
 from bulkaudio.stores.disk import (
     FILE_MODE,
@@ -82,6 +83,7 @@ class Publisher:
     def _place(self, folder_fd: int, name: str, staged: Staged) -> Publication:
         temporary, bench_fd = staged.temporary.name, self._bench.folder_fd
         try:
+            reach(Step.PUBLISH_LINK)
             os.link(
                 temporary,
                 name,
@@ -107,12 +109,15 @@ class Publisher:
         if exists(name, folder_fd):
             return compare(folder_fd, name, staged)
         note = note_of(staged.temporary.name)
+        reach(Step.PUBLISH_NOTE)
         note_fd = create_file(note, self._bench.folder_fd)
         self._bench.live[note] = None
         try:
+            reach(Step.PUBLISH_NOTE_WRITE)
             os.write(note_fd, staged.sha256.encode())
         finally:
             os.close(note_fd)
+        reach(Step.PUBLISH_MOVE)
         os.rename(
             staged.temporary.name,
             name,
@@ -124,6 +129,7 @@ class Publisher:
     def _sync_folders(self) -> None:
         for path, fd in self._open.items():
             try:
+                reach(Step.PUBLISH_SYNC)
                 os.fsync(fd)
             except OSError as error:
                 self._fault = self._fault or storage_error(self._folders.root / path, error)
@@ -145,6 +151,7 @@ def compare(folder_fd: int, name: str, staged: Staged) -> Publication:
     are ours from here on: synced, because nobody may have done so, and made private.
     """
     try:
+        reach(Step.PUBLISH_COMPARE)
         fd = open_for_reading(name, folder_fd)
     except OSError as error:
         if error.errno in NOT_OURS:
@@ -157,6 +164,7 @@ def compare(folder_fd: int, name: str, staged: Staged) -> Publication:
             return Publication.CONFLICT
         with suppress(PermissionError):
             os.fchmod(fd, FILE_MODE)
+        reach(Step.PUBLISH_ADOPT)
         os.fsync(fd)
         return Publication.ADOPTED
     finally:
@@ -182,6 +190,7 @@ def sweep(bench: Workbench) -> None:
         if file is not None:
             file.abandon()
         with suppress(OSError):
+            reach(Step.STAGE_REMOVE)
             is_published = name.endswith(MOVED) or _links(name, bench.folder_fd) > 1
             if not is_published:
                 unlink_if_there(name, bench.folder_fd)
@@ -201,6 +210,7 @@ def hash_of(fd: int) -> str:
 def exists(name: str, folder_fd: int) -> bool:
     """Whether anything stands under a name, a broken link included."""
     try:
+        reach(Step.PUBLISH_LOOK)
         os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     except FileNotFoundError:
         return False

@@ -18,6 +18,7 @@ from typing import Protocol
 from bulkaudio.errors import UsageError
 from bulkaudio.model import Audio, Outcome, Recording, Status
 from bulkaudio.naming import Layout, file_stem
+from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import (
     STATE_FOLDER,
     Folders,
@@ -66,6 +67,7 @@ class Trace:
 def find_traces(bench: Workbench) -> Mapping[tuple[str, str], tuple[Recording, Trace]]:
     """Read the temporary folder; what is no trace of a published file is removed at once."""
     traces: dict[tuple[str, str], tuple[Recording, Trace]] = {}
+    reach(Step.RECOVER_LIST)
     for name in os.listdir(bench.folder_fd):  # noqa: PTH208  # by descriptor
         recording = recording_of(name)
         trace = None if recording is None else _trace(name, bench.folder_fd)
@@ -77,6 +79,7 @@ def find_traces(bench: Workbench) -> Mapping[tuple[str, str], tuple[Recording, T
 
 
 def _trace(name: str, folder_fd: int) -> Trace | None:
+    reach(Step.RECOVER_LOOK)
     fd = open_for_reading(name, folder_fd)
     if fd is None:
         return None
@@ -110,6 +113,7 @@ def recovered(
             set_aside(folders, path, recording)
             continue
         with folders.opened(path.parent.parts, create=True) as folder_fd:
+            reach(Step.RECOVER_SYNC)
             os.fsync(folder_fd)
         outcomes.append(
             Outcome(
@@ -126,11 +130,13 @@ def recovered(
 
 def clear(bench: Workbench) -> None:
     """Remove everything from the temporary folder."""
+    reach(Step.RECOVER_CLEAR)
     for name in os.listdir(bench.folder_fd):  # noqa: PTH208  # by descriptor
         _remove(name, bench.folder_fd)
 
 
 def _remove(name: str, folder_fd: int) -> None:
+    reach(Step.RECOVER_REMOVE)
     status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     if stat.S_ISDIR(status.st_mode):
         # Not ours, and not in the way: names there are never opened, only created.
@@ -153,7 +159,9 @@ def set_aside(folders: Folders, path: PurePosixPath, recording: Recording) -> Pu
         folders.opened(aside, create=True) as to_fd,
     ):
         name = _free_name(stem, to_fd)
+        reach(Step.ASIDE_MOVE)
         os.rename(path.name, name, src_dir_fd=from_fd, dst_dir_fd=to_fd)
+        reach(Step.ASIDE_SYNC)
         os.fsync(to_fd)
         os.fsync(from_fd)
     return PurePosixPath(*aside, name)

@@ -24,6 +24,7 @@ import aiofiles.threadpool
 
 from bulkaudio.model import Audio, Direction, Recording
 from bulkaudio.naming import conversation_id_of, file_stem
+from bulkaudio.steps import Step, reach
 from bulkaudio.stores.base import Staged
 from bulkaudio.stores.disk import create_file, translated, unlink_if_there
 from bulkaudio.wav import Flaw, prove
@@ -63,6 +64,7 @@ class Workbench:
     def drop(self, name: str) -> None:
         """Remove a temporary name; blocks."""
         with translated(self.folder / name):
+            reach(Step.FORGET)
             unlink_if_there(name, self.folder_fd)
         self.live.pop(name, None)
 
@@ -101,6 +103,7 @@ class RecordingFile(io.FileIO):
         with self._lock, translated(self.path):
             done = 0
             while done < len(view):
+                reach(Step.STAGE_WRITE)
                 done += super().write(view[done:]) or 0
             self._hash.update(view)
             self.size += done
@@ -110,6 +113,7 @@ class RecordingFile(io.FileIO):
         """Judge what is on the disk, not what was meant to be."""
         with self._lock, translated(self.path):
             fd = self.fileno()
+            reach(Step.STAGE_PROVE)
             return prove(lambda at, size: os.pread(fd, size, at), self.size, framed=framed)
 
     def sha256(self) -> str:
@@ -120,6 +124,7 @@ class RecordingFile(io.FileIO):
         """Bring the bytes to stable storage and close; once."""
         with self._lock, translated(self.path):
             try:
+                reach(Step.STAGE_SYNC)
                 os.fsync(self.fileno())
             finally:
                 self.close()
@@ -195,6 +200,7 @@ class LocalStaging:
         self._file.abandon()
         # What cannot be removed now is removed at the next start.
         with suppress(OSError):
+            reach(Step.STAGE_REMOVE)
             unlink_if_there(self._file.path.name, self._bench.folder_fd)
         self._bench.live.pop(self._file.path.name, None)
 
@@ -206,6 +212,7 @@ async def stage(bench: Workbench, recording: Recording) -> LocalStaging:
 
     def create() -> RecordingFile:
         with translated(path):
+            reach(Step.STAGE_CREATE)
             file = RecordingFile(create_file(name, bench.folder_fd), path)
         bench.live[name] = file
         return file
