@@ -16,7 +16,7 @@ from typing import Any
 from bulkaudio.archive import OpenArchive
 from bulkaudio.committer import Committer
 from bulkaudio.errors import BulkAudioError, UsageError
-from bulkaudio.events import Emit, Event, Started
+from bulkaudio.events import Emit, Event, Noted, Started
 from bulkaudio.fetch import Fetcher, Means
 from bulkaudio.gate import Gate
 from bulkaudio.model import Metadata, Outcome
@@ -173,6 +173,8 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
             await ledger.pin({SLOTS_PIN: str(work.gate.learned_slots)})
     except BulkAudioError as end:
         error = end
+    for note in work.session.clock_notes():
+        emit(Noted(text=note))
     status, exit_code = _ending(error, watch.stopper, watch.tally)
     result = RunResult(
         status=status,

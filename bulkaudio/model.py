@@ -89,12 +89,15 @@ class Bookmark:
         cursor: Opaque; what the next page is asked with. None after the last page.
         offset: The older paging's position; None with cursors.
         is_last: The documented end was reached.
+        known_until: PolyAI's own time, where this machine's is ahead of it: what lies behind
+            cannot have been listed.
     """
 
     listing_id: int
     cursor: str | None = None
     offset: int | None = None
     is_last: bool = False
+    known_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

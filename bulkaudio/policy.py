@@ -7,12 +7,16 @@ no table names is judged by its class of status, and never by more than that.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from enum import Enum, StrEnum, auto
+
+from bulkaudio.clocks import http_date
 
 MAX_WAIT_S = 15 * 60.0
 """A `Retry-After` above this is not waited for: the recording is deferred to a later run."""
+
+MAX_DEFERRAL = timedelta(days=1)
+"""Whatever a server asks for, the next night looks again: nothing is put off until it is erased."""
 
 YOUNG = timedelta(hours=48)
 """A conversation younger than this may still get its recording."""
@@ -163,7 +167,7 @@ def retry_after_s(answer: Answer) -> float | None:
 
     Seconds are ASCII digits (RFC 9110, 10.2.3); a date is measured against the response's own
     ``Date``, so that a wrong clock on either side cancels out. Zero, the past and nonsense are
-    invalid: the caller's own backoff is the better guess. Figures beyond a year are cut to one.
+    invalid: the caller's own backoff is the better guess. More than `MAX_DEFERRAL` is cut to it.
     """
     raw = (answer.retry_after or "").strip()
     if not raw:
@@ -171,22 +175,11 @@ def retry_after_s(answer: Answer) -> float | None:
     if raw.isascii() and raw.isdigit():
         seconds = float(raw) if len(raw) < 12 else float("inf")
     else:
-        then, now = _http_date(raw), _http_date(answer.date) or answer.received_at
+        then, now = http_date(raw), http_date(answer.date) or answer.received_at
         if then is None or now is None:
             return None
         seconds = (then - now).total_seconds()
-    return min(seconds, 365 * 86400.0) if seconds > 0 else None
-
-
-def _http_date(raw: str | None) -> datetime | None:
-    """Read any of the three HTTP date forms; a date without a zone is UTC."""
-    if not raw:
-        return None
-    try:
-        date = parsedate_to_datetime(raw)
-    except (ValueError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
+    return min(seconds, MAX_DEFERRAL.total_seconds()) if seconds > 0 else None
 
 
 def _is_identity(content_encoding: str | None) -> bool:

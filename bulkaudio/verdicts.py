@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from bulkaudio.clocks import believed
 from bulkaudio.errors import KeyRefusedError, WrongHostError
 from bulkaudio.model import Evidence, Outcome, Status, Task
 from bulkaudio.policy import (
@@ -84,7 +85,7 @@ class Verdicts:
         """
         match ruling.action:
             case Action.MISSING:
-                return self._missing(task, evidence)
+                return self._missing(task, answer, evidence)
             case Action.THROTTLE:
                 return self._throttled(task, answer, evidence)
             case Action.KEY_REFUSED:
@@ -108,8 +109,9 @@ class Verdicts:
                     evidence=evidence,
                 )
 
-    def _missing(self, task: Task, evidence: Evidence) -> Outcome:
-        young = is_young(task.recording.started_at, task.first_seen_at, self._clock())
+    def _missing(self, task: Task, answer: Answer, evidence: Evidence) -> Outcome:
+        now = believed(self._clock(), answer.date)
+        young = is_young(task.recording.started_at, task.first_seen_at, now)
         return Outcome(
             recording=task.recording,
             status=Status.DEFERRED if young else Status.ABSENT,

@@ -23,7 +23,7 @@ from bulkaudio.model import (
     Status,
     Task,
 )
-from bulkaudio.policy import Reason
+from bulkaudio.policy import MAX_DEFERRAL, Reason
 
 IDS_PER_QUERY = 1000
 
@@ -76,7 +76,7 @@ class Planner:
     ) -> None:
         self._connection = connection
         self._directions = tuple(dict.fromkeys(d.value for d in directions))
-        self._now = text_of(now)
+        self._now, self._latest = text_of(now), _latest_deferral(now)
         self._seen = seen
         self._next_id = 1 + int(
             connection.execute("SELECT coalesce(max(id), 0) FROM recordings").fetchone()[0]
@@ -143,7 +143,7 @@ class Planner:
             if (status, reason) != (DEFERRED, IN_PROGRESS):
                 self._in_progress.append((IN_PROGRESS, rowid))
             return DEFERRED
-        if status == DEFERRED and (next_try_at or "") > self._now:
+        if status == DEFERRED and self._now < (next_try_at or "") <= self._latest:
             return DEFERRED
         failed_for = reason if status == FAILED else None
         self._todo.append(
@@ -187,14 +187,17 @@ class Planner:
 
 
 def keep_bookmark(connection: sqlite3.Connection, bookmark: Bookmark, now: str) -> None:
-    """Move a listing on; after its last page it is finished."""
+    """Move a listing on; after its last page it is finished, as far as it could be known."""
+    known_until = None if bookmark.known_until is None else text_of(bookmark.known_until)
     connection.execute(
-        'UPDATE listings SET cursor = ?, "offset" = ?, state = ?, finished_at = ? WHERE id = ?',
+        'UPDATE listings SET cursor = ?, "offset" = ?, state = ?, finished_at = ?, '
+        "until = min(until, coalesce(?, until)) WHERE id = ?",
         (
             bookmark.cursor,
             bookmark.offset,
             "finished" if bookmark.is_last else "open",
             now if bookmark.is_last else None,
+            known_until,
             bookmark.listing_id,
         ),
     )
@@ -220,12 +223,14 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
         "WHERE status IN ('open', 'failed', 'deferred') AND id > ? "
         "AND status IN (SELECT value FROM json_each(?)) "
         "AND direction IN (SELECT value FROM json_each(?)) "
-        "AND (next_try_at IS NULL OR next_try_at <= ? OR status <> 'deferred') ORDER BY id"
+        "AND (next_try_at IS NULL OR next_try_at <= ? OR next_try_at > ? OR status <> 'deferred') "
+        "ORDER BY id"
     )
     wanted = (json.dumps(tuple(page.statuses)), json.dumps(tuple(page.directions)))
     todo: list[Task] = []
     position = page.after
-    for row in connection.execute(query, (page.after, *wanted, text_of(page.now))):
+    due = (text_of(page.now), _latest_deferral(page.now))
+    for row in connection.execute(query, (page.after, *wanted, *due)):
         if len(todo) == page.limit:
             break
         position = row[0]
@@ -241,6 +246,16 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
         duplicates=0,
     )
     return plan, position
+
+
+def _latest_deferral(now: datetime) -> str:
+    """
+    Return the latest time to which anything can have been put off by now.
+
+    What is put off further was so by a clock that was ahead, and is due: it could be erased at
+    PolyAI long before that clock's time comes.
+    """
+    return text_of(now + MAX_DEFERRAL)
 
 
 def _task(

@@ -13,12 +13,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from datetime import timedelta
 from types import TracebackType
 from typing import Self
 
 import aiohttp
 from yarl import URL
 
+from bulkaudio.clocks import ahead, skew_words
 from bulkaudio.errors import BulkAudioError, KeyRefusedError
 from bulkaudio.model import Evidence
 from bulkaudio.polyai.hosts import Host, Hosts
@@ -99,6 +101,7 @@ class Session:
         self._origins = {host: URL(self.hosts.url(host), encoded=True) for host in Host}
         self._http: aiohttp.ClientSession | None = None
         self._renewing = asyncio.Lock()
+        self._skews: dict[Host, timedelta] = {}
 
     def __repr__(self) -> str:
         return f"<Session {self.hosts.name(Host.AUDIO)} {self.hosts.name(Host.LISTING)}>"
@@ -151,7 +154,10 @@ class Session:
         try:
             if sent.raw.status == 401:
                 await self._renew_key(request.host, carried)
-            yield await receive(sent, self._limits)
+            response = await receive(sent, self._limits)
+            answer = response.answer
+            self._skews[request.host] = ahead(answer.received_at, answer.date)
+            yield response
         finally:
             if not sent.raw.content.at_eof():
                 # Reading the rest of a body that nobody wants can take for ever.
@@ -170,6 +176,11 @@ class Session:
     def key_source(self, host: Host) -> str:
         """Name where the key comes from, for people."""
         return self._keys[host].source
+
+    def clock_notes(self) -> list[str]:
+        """Say which hosts' time is another than this machine's, by their last answers."""
+        named = {self.hosts.name(host): skew for host, skew in self._skews.items() if skew}
+        return [skew_words(name, skew) for name, skew in named.items()]
 
     async def _renew_key(self, host: Host, refused: Secret) -> None:
         async with self._renewing:

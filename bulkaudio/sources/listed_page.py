@@ -49,11 +49,13 @@ class ListedPage:
     Attributes:
         number: For people, counted from 1.
         room: Conversations that may still be taken; None: all.
+        known_until: See `bulkaudio.model.Bookmark`.
         is_cut: There was one more than that, so the page must not count as listed.
     """
 
     number: int
     room: int | None = None
+    known_until: datetime | None = None
     is_cut: bool = False
     skipped: int = 0
     end: PageEnd = field(default_factory=PageEnd)

@@ -7,10 +7,11 @@ page that breaks off is read again as a whole, and nothing of it is committed tw
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from bulkaudio.clocks import believed
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Answered, Emit, Noted, Retrying
 from bulkaudio.gate import NO_SUCH_HOST, Gate, Ticket
@@ -150,7 +151,8 @@ class ListingSource:
                 # What the page itself holds is good; only the way on is not.
                 yield page.batch(None)
                 raise self._refusals.trouble(str(lost)) from lost
-            yield page.batch(self._bookmark(pager.position, is_last=is_last))
+            bookmark = self._bookmark(pager.position, is_last=is_last)
+            yield page.batch(replace(bookmark, known_until=page.known_until))
             if is_last:
                 return
 
@@ -233,7 +235,9 @@ class ListingSource:
     async def _read(self, response: Response) -> ListedPage:
         """Parse the body as it comes."""
         parser = PageParser(READ_KEYS if self._means.on_details is None else None)
-        page = ListedPage(number=self._refusals.page_number, room=self._room)
+        page = ListedPage(
+            number=self._refusals.page_number, room=self._room, known_until=_known_until(response)
+        )
         try:
             async for chunk in response.chunks():
                 for start in range(0, len(chunk), SLICE_BYTES):
@@ -256,6 +260,12 @@ class ListingSource:
             if conversation is None or conversation.in_progress or on_details is None:
                 continue
             await on_details(conversation, record)
+
+
+def _known_until(response: Response) -> datetime | None:
+    here = response.answer.received_at
+    known = None if here is None else believed(here, response.answer.date)
+    return None if known == here else known
 
 
 class _StaleCursor(Exception):  # noqa: N818  a signal
