@@ -1,5 +1,6 @@
 """Names: injective on every file system, reversible, and never outside the archive."""
 
+import time
 import unicodedata
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
@@ -84,6 +85,24 @@ def test_usual_spellings_keep_their_name(usual: str) -> None:
     assert file_stem(usual) == usual
 
 
+@pytest.mark.parametrize(
+    ("conversation_id", "stem"),
+    [
+        ("CAab", "CAab"),
+        ("caab", "caab~0"),
+        ("CaAB", "CaAB~d"),
+        ("hello", "hello"),
+        ("Hello", "Hello~1"),
+        ("heLLo.X-Y", "heLLo.X-Y~14c"),
+        ("CAxyz", "CAxyz~3"),
+        ("X" * 128, "X" * 128 + "~" + "f" * 32),
+    ],
+)
+def test_names_of_other_spellings_never_change(conversation_id: str, stem: str) -> None:
+    """Archives of years hold these names: another scheme would fetch everything again."""
+    assert file_stem(conversation_id) == stem
+
+
 @given(IDS)
 def test_names_are_reversible_and_bounded(conversation_id: str) -> None:
     """A name tells its id, and fits into any directory entry."""
@@ -121,7 +140,9 @@ def test_printable_keeps_what_can_be_read() -> None:
     """Text stays as it is; escapes and cuts can be seen."""
     assert printable("Łódź 1") == "Łódź 1"
     assert printable("a\x1b[31m\u202e\ud800") == "a\\x1b[31m\\u202e\\ud800"
-    assert printable("x" * 10**6) == "x" * 79 + "…"
+    assert printable("é\\ \n") == "é\\ \\n"
+    assert printable("x" * 80) == "x" * 80
+    assert printable("x" * 81) == printable("x" * 10**6) == "x" * 79 + "…"
 
 
 def test_paths_follow_the_layout() -> None:
@@ -136,11 +157,31 @@ def test_paths_follow_the_layout() -> None:
     assert flat.path(recording) == PurePosixPath("user/CA1.wav")
 
 
+def test_paths_do_not_depend_on_where_the_machine_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dates are UTC also where the machine's clock shows another day."""
+    start = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+    recording = Recording(conversation_id="CA1", direction=Direction.USER, started_at=start)
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Asia/Kathmandu")
+        time.tzset()
+        path = Layout.parse("{date}/{hour}/{direction}/{id}.wav").path(recording)
+    time.tzset()
+    assert path == PurePosixPath("2026-03-01/23/user/CA1.wav")
+
+
 def test_a_missing_date_is_said() -> None:
-    """A layout with dates names the conversation that has none."""
+    """A layout with dates names the conversation that has none, and what would help."""
     recording = Recording(conversation_id="CA1", direction=Direction.USER)
-    with pytest.raises(UsageError, match="CA1 has none"):
+    with pytest.raises(UsageError) as refusal:
         Layout.parse("{date}/{direction}/{id}.wav").path(recording)
+    assert refusal.value.message == (
+        "the layout '{date}/{direction}/{id}.wav' needs the start of every conversation, and "
+        "CA1 has none"
+    )
+    assert refusal.value.fix == (
+        "use a layout without dates, a CSV with a started_at column, or the listing "
+        "(--since, --until)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -177,6 +218,46 @@ def test_layouts_that_are_refused(template: str, fault: str) -> None:
         Layout.parse(template)
     assert fault in refusal.value.message
     assert "{direction}/{id}.wav" in (refusal.value.fix or "")
+
+
+@pytest.mark.parametrize(
+    ("template", "fault"),
+    [
+        (
+            "{agent}/{call}/{id}.wav",
+            "{agent} is not one of its fields, id, direction, date, year, month, day, hour",
+        ),
+        ("{direction}/{id}}.wav", "a brace stands alone"),
+        ("{direction}.wav", "it must contain {id} and {direction}"),
+        ("{direction}/{id}", "it must end with .wav"),
+        ("{direction}\\{id}.wav", "it holds a backslash or a character that cannot be seen"),
+        ("/{direction}/{id}.wav", "it must be relative to the archive"),
+        ("metadata/{direction}/{id}.wav", "the folder metadata is taken"),
+        ("{direction} /{id}.wav", "it has a folder without a name, or with blanks around it"),
+        (".a/{direction}/{id}.wav", 'no folder or file may start with "."'),
+        ("{direction}/{id}{id}.wav", "a name could grow beyond 255 bytes"),
+    ],
+)
+def test_a_refused_layout_is_explained_in_full(template: str, fault: str) -> None:
+    """Whoever reads it knows what is wrong, and has two layouts to copy."""
+    with pytest.raises(UsageError) as refusal:
+        Layout.parse(template)
+    shown = template.replace("\\", "\\\\")
+    assert refusal.value.message == f"the layout '{shown}' cannot be used: {fault}"
+    assert refusal.value.fix == (
+        'write something like --layout "{direction}/{id}.wav" or '
+        '--layout "{year}/{month}/{day}/{direction}/{id}.wav"'
+    )
+
+
+def test_a_layout_may_use_every_byte_that_a_name_has() -> None:
+    """With its longest id a name of 255 bytes is accepted, and one of 256 is not."""
+    room = 255 - LONGEST_STEM - len(".wav")
+    recording = Recording(conversation_id="X" * 128, direction=Direction.USER)
+    path = Layout.parse("{direction}/" + "X" * room + "{id}.wav").path(recording)
+    assert len(path.name) == 255
+    with pytest.raises(UsageError, match="255 bytes"):
+        Layout.parse("{direction}/" + "X" * (room + 1) + "{id}.wav")
 
 
 @given(TEMPLATES, IDS, st.sampled_from(Direction), STARTS)
@@ -250,6 +331,8 @@ def test_paths_are_reversible(
         ("{direction}/{id}.wav", "user/x/CA1.wav", None),
         ("{direction}/{id}.wav", "User/CA1.wav", None),
         ("{direction}/{id}.wav", "user/CA1xwav", None),
+        ("{year}/{day}/{direction}/{id}.wav", "2026/31/user/CA1.wav", "2026-01-31T00:00Z"),
+        ("{year}/{month}/{hour}/{direction}/{id}.wav", "2026/02/3/user/CA1.wav", None),
     ],
 )
 def test_only_own_paths_are_reversed(template: str, path: str, start: str | None) -> None:
