@@ -6,6 +6,7 @@ processes are affordable. It listens on a Unix socket: a request is one line of 
 are two, ``{"pid": …}`` and, when that process has ended, ``{"status": …, "peak_rss_kib": …}``.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -25,7 +26,9 @@ from typing import Any
 PRELOADED = (
     *("bulkaudio.cli.app", "bulkaudio.cli.download", "bulkaudio.cli.status", "bulkaudio.job"),
     *("bulkaudio.cli.verify", "bulkaudio.cli.rebuild", "bulkaudio.cli.mistakes", "bulkaudio.api"),
-    *("encodings.idna", "rich.live"),
+    *("bulkaudio.cli.demo", "bulkaudio.cli.request", "bulkaudio.cli.result"),
+    *("bulkaudio.cli.signals", "bulkaudio.observe.progress", "logging.handlers"),
+    *("encodings.idna", "rich.live", "rich.padding", "rich.progress_bar", "rich.table"),
 )
 """What the commands import when they are asked for, so that no child has to."""
 
@@ -62,6 +65,8 @@ def serve(address: str) -> int | None:
     clock.install()
     for name in PRELOADED:
         importlib.import_module(name)
+    # A collection in the child would write to every page that it shares with this process.
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the supervisors
     with socket.socket(socket.AF_UNIX) as listener, selectors.DefaultSelector() as selector:
         listener.bind(address)
