@@ -18,11 +18,18 @@ from bulkaudio.events import Emit, Noted
 from bulkaudio.gate import COLD_SLOTS, Gate
 from bulkaudio.ledger.ledger import LEFT
 from bulkaudio.ledger.rows import ListingRow
-from bulkaudio.listings import Errand, Listings, Memory, errands, nothing_to_go_on_from
+from bulkaudio.listings import (
+    Errand,
+    Listings,
+    Memory,
+    errands,
+    left_behind,
+    nothing_to_go_on_from,
+)
 from bulkaudio.model import Metadata, Status
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.polyai.hosts import canonical_region
-from bulkaudio.remember import LISTING_PIN, Choices, choose, goes_on_words
+from bulkaudio.remember import LISTING_PIN, Choices, choose, goes_on_words, left_behind_words
 from bulkaudio.retry import Limits
 from bulkaudio.run import Backlog, unsettled
 from bulkaudio.settings import (
@@ -196,6 +203,9 @@ class _Job:
 
         if request.listing.since is None:
             emit(Noted(text=goes_on_words(choices, windows)))
+        left = left_behind(memory, windows)
+        if left is not None:
+            emit(Noted(text=left_behind_words(left, self.archive.root)))
         listings = Listings(
             ledger=ledger,
             scope=scope,

@@ -6,7 +6,7 @@ run asks for; without a start it goes on where everything is listed and settled,
 for calls that arrive late.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -70,6 +70,18 @@ def errands(query: ListingQuery, memory: Memory, now: datetime) -> tuple[Errand,
     if until <= since:
         raise _listed_already(since, query)
     return (*([resumable] if resumable else []), Errand(since=since, until=until))
+
+
+def left_behind(memory: Memory, windows: Sequence[Errand]) -> ListingRow | None:
+    """Return the listing that was begun and that these windows do not finish; None without one."""
+    begun = memory.unfinished
+    if begun is None or begun.since is None:
+        return None
+    for window in windows:
+        is_inside = window.since <= begun.since and begun.until <= window.until
+        if window.row is begun or is_inside:
+            return None
+    return begun
 
 
 def nothing_to_go_on_from() -> UsageError:

@@ -1,10 +1,13 @@
 """What the first listing of an archive chose, and later ones go on with where they say nothing."""
 
 import json
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from bulkaudio.ledger.rows import ListingRow
 from bulkaudio.listings import Errand
 from bulkaudio.model import Direction, Metadata
 from bulkaudio.settings import Connection, DownloadRequest, ListingQuery
@@ -82,6 +85,20 @@ def choose(request: DownloadRequest, remembered: str | None) -> Choices:
         channels=asked.channels if "channels" in request.filters else old.channels,
         variant=asked.variant if "variant" in request.filters else old.variant,
     )
+
+
+def left_behind_words(row: ListingRow, root: Path) -> str:
+    """Say that an earlier listing waits for somebody to finish it."""
+    return (
+        f"An earlier listing, of {span_words(row)}, was not finished, and this run does not go on "
+        f"with it: bulkaudio download --out {shlex.quote(str(root))} does, without --since."
+    )
+
+
+def span_words(row: ListingRow) -> str:
+    """Name a listing by its window."""
+    since = "the beginning" if row.since is None else f"{row.since:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{since} up to {row.until:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def goes_on_words(choices: Choices, windows: Sequence[Errand]) -> str:

@@ -1,6 +1,6 @@
 """What the command ``status`` found out, as a document and as a page."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -11,12 +11,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bulkaudio.ledger.rows import LedgerRow, Total
+from bulkaudio.ledger.rows import LedgerRow, ListingRow, Total
 from bulkaudio.model import Direction, Status
 from bulkaudio.observe.page import plural
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, format_duration
+from bulkaudio.remember import span_words
 
 SCHEMA = "bulkaudio.archive/1"
 
@@ -35,6 +36,7 @@ class Standing:
         live: ``status.json`` of the run that holds it; None when none does.
         last_run: The last run's summary; of a run that was killed only what is known.
         pins: What it remembers. Empty, like the totals, while a run holds it.
+        unfinished: Listings that were begun and not ended, oldest first.
     """
 
     archive: Path
@@ -44,6 +46,7 @@ class Standing:
     pins: Mapping[str, str] = field(default_factory=dict)
     totals: Totals = field(default_factory=dict)
     oldest_open: LedgerRow | None = None
+    unfinished: tuple[ListingRow, ...] = ()
     free_bytes: int = 0
 
     def document(self) -> dict[str, Any]:
@@ -77,6 +80,10 @@ class Standing:
                 "attempts": oldest.attempts,
                 "correlation_id": oldest.correlation_id,
             },
+            "unfinished_listings": [
+                {"since": row.since and utc_text(row.since), "until": utc_text(row.until)}
+                for row in self.unfinished
+            ],
             "free_bytes": self.free_bytes,
         }
 
@@ -99,6 +106,7 @@ class Standing:
             if self.oldest_open is not None:
                 yield Text()
                 yield Text(_oldest_words(self.oldest_open, self.now))
+            yield from _unfinished_lines(self.unfinished)
             yield Text()
         yield Text(f"Free on its disk: {format_bytes(self.free_bytes)}")
 
@@ -163,6 +171,13 @@ def _oldest_words(row: LedgerRow, now: datetime) -> str:
     if row.reason:
         words += f", {row.reason}"
     return words + (f", support id {row.correlation_id}" if row.correlation_id else "")
+
+
+def _unfinished_lines(rows: Sequence[ListingRow]) -> Iterator[Text]:
+    if rows:
+        more = f" (and {len(rows) - 1:,} more)" if len(rows) > 1 else ""
+        yield Text()
+        yield Text(f"Not listed to its end yet: {span_words(rows[0])}{more}")
 
 
 def _since(row: LedgerRow) -> datetime:

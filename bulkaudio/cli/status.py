@@ -90,5 +90,6 @@ async def _from_ledger(archive: Path, now: datetime, free_bytes: int) -> "Standi
             pins=await ledger.pins(),
             totals=await ledger.totals(),
             oldest_open=await ledger.oldest_open(),
+            unfinished=tuple(await ledger.unfinished_listings()),
             free_bytes=free_bytes,
         )

@@ -217,6 +217,10 @@ class Ledger:
         """Return the oldest listing of that scope that was begun and not finished."""
         return await self._database.read(partial(listings.unfinished, scope=scope))
 
+    async def unfinished_listings(self) -> Sequence[ListingRow]:
+        """Return those of every scope, oldest first."""
+        return await self._database.read(listings.all_unfinished)
+
     async def high_water(
         self, scope: str, directions: Sequence[Direction] = tuple(Direction)
     ) -> datetime | None:

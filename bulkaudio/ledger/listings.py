@@ -51,6 +51,22 @@ def unfinished(connection: sqlite3.Connection, scope: str) -> ListingRow | None:
     )
 
 
+def all_unfinished(connection: sqlite3.Connection) -> list[ListingRow]:
+    """Return every listing that was begun and neither finished nor superseded, oldest first."""
+    rows = connection.execute(
+        "SELECT id, scope, since, until FROM listings WHERE state = 'open' ORDER BY id"
+    )
+    return [
+        ListingRow(
+            listing_id=row[0],
+            scope=row[1],
+            since=time_of(row[2]),
+            until=datetime.fromisoformat(row[3]),
+        )
+        for row in rows
+    ]
+
+
 def high_water(
     connection: sqlite3.Connection, scope: str, directions: Sequence[Direction]
 ) -> datetime | None:
