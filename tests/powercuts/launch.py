@@ -13,7 +13,17 @@ from tempfile import TemporaryDirectory
 
 from tests.powercuts.simulate import FILE_SYSTEMS, Plan, Result
 
-UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc")
+# The first word ends all of it with this process, however that ends: unshare only follows its own.
+UNSHARE = (
+    "setpriv",
+    "--pdeathsig=KILL",
+    "unshare",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+    "--mount-proc",
+)
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 1700.0
 
@@ -24,7 +34,7 @@ def missing(file_system: str) -> str | None:
 
 
 def _missing(file_system: str) -> Iterator[str]:
-    programs = ("unshare", "mount", "umount", FILE_SYSTEMS[file_system].make[0])
+    programs = ("setpriv", "unshare", "mount", "umount", FILE_SYSTEMS[file_system].make[0])
     for program in programs:
         if shutil.which(program) is None:
             yield f"the program {program}"
@@ -37,7 +47,7 @@ def _missing(file_system: str) -> Iterator[str]:
         yield "the library libfuse3"
     if os.geteuid() != 0:
         yield "root"
-    elif shutil.which("unshare"):
+    elif shutil.which("setpriv") and shutil.which("unshare"):
         tried = subprocess.run([*UNSHARE, "true"], capture_output=True, text=True, check=False)
         if tried.returncode != 0:
             yield f"namespaces ({tried.stderr.strip()})"
