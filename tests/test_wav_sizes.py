@@ -5,7 +5,7 @@ import struct
 import pytest
 
 from bulkaudio.model import Audio
-from bulkaudio.wav import Flaw
+from bulkaudio.wav import Flaw, prove
 from tests.test_wav import FMT, GUID_TAIL, STREAMED, chunk, fmt, judge, wav
 
 
@@ -135,3 +135,14 @@ def test_only_a_format_that_says_so_is_extensible() -> None:
         audio = judge(wav(fmt(tag, tail=tail), chunk(b"data", bytes(10))), framed=False)
         assert isinstance(audio, Audio)
         assert audio.codec == codec
+
+
+def test_a_format_that_shrinks_while_it_is_read_is_cut() -> None:
+    """A disk that returns less of it than it had announced does not make the proof raise."""
+    data = wav(chunk(b"data", bytes(10)), FMT)
+    for end in range(len(data) - 16, len(data) - 2):
+
+        def read_at(at: int, size: int, end: int = end) -> bytes:
+            return data[at : min(at + size, end)]
+
+        assert prove(read_at, len(data), framed=True) is Flaw.TRUNCATED
