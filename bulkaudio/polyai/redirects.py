@@ -18,6 +18,9 @@ STATUSES = frozenset({301, 302, 303, 307, 308})
 
 _PLAIN = re.compile(r"[\x21-\x7e]{1,8192}")
 
+_ENDS_IN_NUMBER = re.compile(r"(.*\.)?([0-9]+|0x[0-9a-f]*)\.?", re.IGNORECASE)
+"""``127.1``, ``2852039166``, ``0x7f.1``: no name ends so, and what does means an address."""
+
 
 class Reach(Enum):
     """From where an address can be reached."""
@@ -106,6 +109,10 @@ def _target(current: URL, location: str | None) -> URL:
         raise Refused("to something that is no web address")
     if target.raw_user is not None or target.raw_password is not None:
         raise Refused("to a URL with credentials in it")
+    if literal_reach(name) is None and _ENDS_IN_NUMBER.fullmatch(name):
+        # aiohttp connects to what is digits and dots without asking the resolver that guards us,
+        # and the operating system finds link-local and private addresses in it.
+        raise Refused("to an address in a spelling of its own")
     return target
 
 
