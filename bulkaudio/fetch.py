@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from bulkaudio.errors import BulkAudioError
 from bulkaudio.events import Answered, Emit, Noted, Received, Retrying
 from bulkaudio.gate import Gate, Ticket
-from bulkaudio.model import Evidence, Outcome, Status, Task
+from bulkaudio.model import Evidence, Outcome, Recording, Status, Task
 from bulkaudio.naming import printable
-from bulkaudio.policy import MAX_WAIT_S, Action, Answer, Reason
+from bulkaudio.policy import MAX_WAIT_S, SUSPICIOUS, Action, Answer, Reason
 from bulkaudio.polyai.client import PermanentFailure, Response, Session
 from bulkaudio.polyai.recordings import recording_request
 from bulkaudio.retry import AttemptFailed, Limits, Retry, retrying
@@ -77,6 +77,7 @@ class Fetcher:
         self._redacted = redacted
         self._limits = limits
         self._has_noted_label = False
+        self._failing: dict[Recording, AttemptFailed] = {}
 
     async def fetch(self, task: Task) -> Fetched | Outcome:
         """
@@ -91,18 +92,39 @@ class Fetcher:
             return await self._attempt(task, number)
 
         def report(retry: Retry) -> None:
+            self._failing[task.recording] = retry.failure
             what = f"{task.recording.conversation_id} {task.recording.direction}"
             self._means.emit(retrying_event(what, retry))
 
         try:
-            return await retrying(attempt, self._limits, on_retry=report, sleep=self._means.sleep)
+            result = await retrying(attempt, self._limits, on_retry=report, sleep=self._means.sleep)
         except (AttemptFailed, PermanentFailure) as failure:
-            return Outcome(
+            result = Outcome(
                 recording=task.recording,
                 status=Status.FAILED,
                 reason=failure.reason,
                 evidence=failure.evidence,
             )
+        self._failing.pop(task.recording, None)
+        return result
+
+    def suspects(self) -> list[Outcome]:
+        """
+        Return, as open, what was being retried after an ``http_500`` when the run ended.
+
+        A hundred recordings in a row that PolyAI itself has lost look like a host that is down.
+        Remembered, they do not look so again: the next run gets past them.
+        """
+        return [
+            Outcome(
+                recording=recording,
+                status=Status.OPEN,
+                reason=failure.reason,
+                evidence=failure.evidence,
+            )
+            for recording, failure in self._failing.items()
+            if failure.reason == SUSPICIOUS
+        ]
 
     async def _attempt(self, task: Task, number: int) -> Fetched | Outcome:
         async with self._means.gate.admit() as ticket:

@@ -133,8 +133,9 @@ class Task:
     Attributes:
         first_seen_at: When this archive first heard of it; decides with `started_at` whether a
             missing recording is late or absent.
-        failed_for: Reason of the failure that an earlier run left it with. The same again is the
-            recording's own trouble and says nothing about host, key or agent.
+        failed_for: Reason of the failure that an earlier run left it with, as failed or, for
+            `bulkaudio.policy.SUSPICIOUS`, as open. The same again is the recording's own trouble
+            and says nothing about host, key or agent.
     """
 
     recording: Recording

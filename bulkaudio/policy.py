@@ -28,6 +28,10 @@ WRONG_HOST_STREAK = 3
 """So many answers in a row from something that is not PolyAI end the run."""
 
 
+SUSPICIOUS = "http_500"
+"""The reason that may be the recording's as well as the host's; what has it is asked for again."""
+
+
 class Reason(StrEnum):
     """Why a recording is not saved (yet). ``http_<status>`` completes the vocabulary."""
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from bulkaudio.budget import Budget
 from bulkaudio.committer import Committer
-from bulkaudio.errors import BulkAudioError, StorageError
+from bulkaudio.errors import BulkAudioError, HostUnavailableError, StorageError
 from bulkaudio.events import Emit, Planned, SourceEnded, Stopping
 from bulkaudio.fetch import Fetched, Fetcher
 from bulkaudio.gate import Draining, Gate
@@ -150,7 +150,15 @@ class Run:
                     await self._parts.committer.drain()
                     await committing
         except BaseExceptionGroup as several:
-            raise _first_cause(several) from several
+            cause = _first_cause(several)
+            if isinstance(cause, HostUnavailableError):
+                await self._remember_suspects()
+            raise cause from several
+
+    async def _remember_suspects(self) -> None:
+        suspects = self._parts.fetcher.suspects()
+        run_id = self._parts.committer.run_id
+        await self._parts.ledger.settle(suspects, run_id, self._clock())
 
     async def _flow(self) -> None:
         async with asyncio.TaskGroup() as group:

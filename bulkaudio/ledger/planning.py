@@ -23,7 +23,7 @@ from bulkaudio.model import (
     Status,
     Task,
 )
-from bulkaudio.policy import MAX_DEFERRAL, Reason
+from bulkaudio.policy import MAX_DEFERRAL, SUSPICIOUS, Reason
 
 IDS_PER_QUERY = 1000
 
@@ -145,7 +145,7 @@ class Planner:
             return DEFERRED
         if status == DEFERRED and self._now < (next_try_at or "") <= self._latest:
             return DEFERRED
-        failed_for = reason if status == FAILED else None
+        failed_for = reason if status == FAILED or reason == SUSPICIOUS else None
         self._todo.append(
             _task(conversation.id, direction, started_at, first_seen_at, failed_for=failed_for)
         )
@@ -218,7 +218,7 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
     # By itself SQLite prefers to walk the whole table in the order of its rowids.
     query = (
         "SELECT id, conversation_id, direction, started_at, first_seen_at, "
-        "CASE status WHEN 'failed' THEN reason END "
+        "CASE WHEN status = 'failed' OR reason = ? THEN reason END "
         "FROM recordings INDEXED BY unsettled "
         "WHERE status IN ('open', 'failed', 'deferred') AND id > ? "
         "AND status IN (SELECT value FROM json_each(?)) "
@@ -230,7 +230,7 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
     todo: list[Task] = []
     position = page.after
     due = (text_of(page.now), _latest_deferral(page.now))
-    for row in connection.execute(query, (page.after, *wanted, *due)):
+    for row in connection.execute(query, (SUSPICIOUS, page.after, *wanted, *due)):
         if len(todo) == page.limit:
             break
         position = row[0]
