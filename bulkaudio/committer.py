@@ -164,7 +164,7 @@ class Committer:
             if batch:
                 published = await self.store.publish(batch)
         except PublishError as error:
-            fault, published = error, error.published
+            fault, published = error.cause, error.published
         by_file = {each.staged.temporary: each for each in published}
         outcomes = [
             outcome for item in items if (outcome := _outcome_of(item, by_file)) is not None

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from traceback import clear_frames
 from typing import Any, TypeVar
 
 from bulkaudio.errors import LedgerError
@@ -79,9 +80,13 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._owner, work)
 
     def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with translated(self._path):
-            reach(Step.LEDGER_READ)
-            return work(self._usable())
+        try:
+            with translated(self._path):
+                reach(Step.LEDGER_READ)
+                return work(self._usable())
+        except LedgerError as error:
+            _release_cursors(error)
+            raise
 
     def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
         connection = self._usable()
@@ -94,6 +99,7 @@ class Database:
             # Without a cause it is our own finding: the files are no longer in their place.
             if error.__cause__ is None or is_sticky(error.__cause__):
                 self._broken = error
+            _release_cursors(error)
             raise
 
     def _transact(
@@ -117,8 +123,7 @@ class Database:
         return result
 
     def _usable(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise LedgerError(f"the ledger {self._path} is closed")
+        assert self._connection is not None  # noqa: S101  # closing is this thread's last work
         return self._connection
 
     def _connect(self, *, is_new_allowed: bool) -> None:
@@ -155,6 +160,18 @@ class Database:
                     reach(Step.LEDGER_CLOSE)
                 finally:
                     connection.close()
+
+
+def _release_cursors(error: LedgerError) -> None:
+    """
+    Empty the frames that an error keeps alive.
+
+    A cursor in one of them would keep SQLite from really closing the connection, files and lock
+    included, for as long as anybody holds the error.
+    """
+    for each in (error, error.__cause__):
+        if each is not None:
+            clear_frames(each.__traceback__)
 
 
 def _is_new(path: Path) -> bool:

@@ -54,11 +54,13 @@ class PublishError(StorageError):
     Not all of a batch could be published.
 
     Attributes:
+        cause: What was in the way of the rest: that is what ends the run.
         published: Those that were, names and folders synced: they may go into the ledger.
     """
 
     def __init__(self, cause: StorageError, published: Sequence[Published]) -> None:
         super().__init__(cause.message, fix=cause.fix)
+        self.cause = cause
         self.published = tuple(published)
 
 

@@ -191,8 +191,12 @@ class Folders:
             make_folder(name, parent_fd)
             fd = os.open(name, flags, dir_fd=parent_fd)
         if path not in self._durable:
-            reach(Step.FOLDER_SYNC)
-            os.fsync(parent_fd)
+            try:
+                reach(Step.FOLDER_SYNC)
+                os.fsync(parent_fd)
+            except BaseException:
+                os.close(fd)
+                raise
             self._durable.add(path)
         return fd
 
