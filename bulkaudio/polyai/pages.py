@@ -28,6 +28,9 @@ OFFSETS = ("next_offset", "nextOffset")
 ENVELOPE_KEYS = frozenset((*CURSORS, *OFFSETS))
 RECORDS_KEY = "conversations"
 
+_UNPARSABLE = (ijson.JSONError, ValueError, ArithmeticError, SystemError)
+"""The last: what ijson's compiled parser makes of an integer too long for Python to read."""
+
 is_parser_slow: bool = ijson.backend == "python"
 """ijson found no compiled parser: right, and some twenty times slower."""
 
@@ -82,7 +85,7 @@ class PageParser:
         """
         try:
             self._parser.send(data)
-        except (ijson.JSONError, ValueError, ArithmeticError, StopIteration) as error:
+        except (*_UNPARSABLE, StopIteration) as error:
             raise BrokenPage("broken JSON") from error
         self._silent_bytes = 0 if self._events else self._silent_bytes + len(data)
         if self._silent_bytes > MAX_TOKEN_BYTES:
@@ -98,7 +101,7 @@ class PageParser:
         """
         try:
             self._parser.close()
-        except (ijson.JSONError, ValueError, ArithmeticError) as error:
+        except _UNPARSABLE as error:
             raise BrokenPage("JSON that breaks off") from error
         records = self._take()
         if not self._has_records:
