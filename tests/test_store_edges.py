@@ -297,3 +297,36 @@ async def test_a_sidecar_of_which_the_disk_takes_a_part_is_written_whole(
     assert sidecar.read_bytes() == text
     assert stat.S_IMODE(sidecar.stat().st_mode) == 0o600
     assert temporaries(root) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
+async def test_a_disk_that_takes_no_byte_is_refused_before_anything_is_asked_for(
+    root: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """Folders alone prove nothing; what was opened for the look is closed, what was made removed."""
+    before = open_descriptors()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", refusing(code))
+        with pytest.raises(StorageError, match=os.strerror(code)):
+            await LocalStore.open(root, layout=FLAT)
+        with pytest.raises(StorageError, match=os.strerror(code)):
+            await LocalStore.prepare(root)
+    assert open_descriptors() == before
+    assert temporaries(root) == []
+
+
+@pytest.mark.parametrize("module", ["open_for_reading", "Folders.opened"])
+async def test_a_file_whose_name_the_disk_cannot_read_is_damaged(
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    """A fault of the disk is the file's; what only this process lacks says nothing about it."""
+    [published] = await store.publish([await put(store, recording())])
+    await store.forget([published])
+    path = PurePosixPath(published.path)
+    monkeypatch.setattr(f"bulkaudio.stores.inspection.{module}", refusing(errno.EIO))
+    found = await store.inspect(path)
+    assert (found.sight, found.detail) == (Sight.UNREADABLE, "Input/output error")
+    monkeypatch.setattr(f"bulkaudio.stores.inspection.{module}", refusing(errno.EMFILE))
+    with pytest.raises(StorageError, match="too many files open"):
+        await store.inspect(path)
+    assert (root / published.path).read_bytes() == WAV
