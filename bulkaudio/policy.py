@@ -177,7 +177,7 @@ def retry_after_s(answer: Answer) -> float | None:
     if not raw:
         return None
     if raw.isascii() and raw.isdigit():
-        seconds = float(raw) if len(raw) < 12 else float("inf")
+        seconds = float(raw)
     else:
         then, now = http_date(raw), http_date(answer.date) or answer.received_at
         if then is None or now is None:
