@@ -18,6 +18,7 @@ One recording's failure is not an error but a value, ``bulkaudio.model.Outcome``
 stop the whole run is raised.
 """
 
+import errno
 from typing import ClassVar
 
 
@@ -94,3 +95,29 @@ class ArchiveBusyError(BulkAudioError):
     """Another run holds this archive."""
 
     exit_code = 75
+
+
+AND_AGAIN = "and run again: it goes on where it stopped"
+
+
+def exhaustion(error: BaseException) -> LocalError | None:
+    """Say what this machine, or a limit set for this process, ran out of; None if it was not that."""
+    match error:
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return LocalError(
+                f"this process or machine has too many files open ({error.strerror})",
+                fix=f"raise the limit (ulimit -n), or lower --concurrency, {AND_AGAIN}",
+            )
+        case MemoryError() | OSError(errno=errno.ENOMEM):
+            return LocalError(
+                "this machine, or a limit set for this process, leaves no more memory",
+                fix="raise the limit (ulimit -v, or that of the container), or lower "
+                f"--concurrency, {AND_AGAIN}",
+            )
+        case RuntimeError() if "start new thread" in str(error):
+            return LocalError(
+                "this machine, or a limit set for this process, allows no more threads",
+                fix="raise the limits of memory and processes (ulimit -v, ulimit -u, or those of "
+                f"the container), or lower --concurrency, {AND_AGAIN}",
+            )
+    return None

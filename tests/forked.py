@@ -32,6 +32,7 @@ class Ended:
         code: As a shell shows it: 128 + the number of the signal that killed it.
         descriptors, threads: What it still had when its `main` returned; None when it was killed.
         peak_rss_kib: The most memory it had, that of the zygote included.
+        cpu_s: The time it spent computing.
     """
 
     code: int
@@ -40,6 +41,7 @@ class Ended:
     descriptors: tuple[str, ...] | None
     threads: tuple[str, ...] | None
     peak_rss_kib: int
+    cpu_s: float
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -110,7 +112,7 @@ class Fork:
         self._writer.close()
         await self._writer.wait_closed()
 
-    def _read_end(self, answer: Mapping[str, int]) -> Ended:
+    def _read_end(self, answer: Mapping[str, Any]) -> Ended:
         code = os.waitstatus_to_exitcode(answer["status"])
         report, left = self._folder / "report", None
         if report.exists() and (text := report.read_text()):
@@ -122,6 +124,7 @@ class Fork:
             descriptors=None if left is None else tuple(left["descriptors"]),
             threads=None if left is None else tuple(left["threads"]),
             peak_rss_kib=answer["peak_rss_kib"],
+            cpu_s=answer["cpu_s"],
         )
 
 

@@ -179,6 +179,10 @@ def ledger_rows(archive: Path) -> dict[tuple[str, str], LedgerLine]:
             if path.suffix in {".db", ".db-wal"}:
                 shutil.copy(path, folder)
         with closing(sqlite3.connect(Path(folder) / "ledger.db")) as connection:
+            # A run that ended while it was making the ledger leaves one without tables.
+            is_begun = "SELECT count(*) FROM sqlite_master WHERE name = 'recordings'"
+            if not connection.execute(is_begun).fetchone()[0]:
+                return {}
             rows = connection.execute(
                 "SELECT conversation_id, direction, status, reason, path, sha256 FROM recordings"
             ).fetchall()

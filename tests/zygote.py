@@ -3,7 +3,7 @@ A process that has read the program already, and forks a new one for each reques
 
 Reading the program takes half a second of a core, most tests of it a tenth; so hundreds of real
 processes are affordable. It listens on a Unix socket: a request is one line of JSON, the answers
-are two, ``{"pid": …}`` and, when that process has ended, ``{"status": …, "peak_rss_kib": …}``.
+are two, ``{"pid": …}`` and, when that process has ended, ``{"status": …, …}``.
 """
 
 import gc
@@ -20,7 +20,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 PRELOADED = (
@@ -96,7 +95,11 @@ def _supervise(connection: socket.socket, clock: _Clock) -> int:
             with suppress(BrokenPipeError):
                 connection.sendall(json.dumps({"pid": pid}).encode() + b"\n")
             _, status, usage = os.wait4(pid, 0)
-            answer = {"status": status, "peak_rss_kib": usage.ru_maxrss}
+            answer = {
+                "status": status,
+                "peak_rss_kib": usage.ru_maxrss,
+                "cpu_s": usage.ru_utime + usage.ru_stime,
+            }
             with suppress(BrokenPipeError):
                 connection.sendall(json.dumps(answer).encode() + b"\n")
             os._exit(0)
@@ -111,6 +114,8 @@ def _become(request: dict[str, Any], clock: _Clock) -> int:
         opened = os.open(request[name], flags, 0o600)
         os.dup2(opened, fd)
         os.close(opened)
+    # Opened now: afterwards this process may not be allowed to.
+    report = os.open(request["report"], os.O_WRONLY | os.O_CREAT, 0o600)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
@@ -127,11 +132,15 @@ def _become(request: dict[str, Any], clock: _Clock) -> int:
     try:
         return main(request["arguments"])
     finally:
+        # The interpreter would wait for them, too, but without an end.
+        threads = [each for each in threading.enumerate()[1:] if not each.daemon]
+        for thread in threads:
+            thread.join(5.0)
         left = {
             "descriptors": sorted(_descriptors() - before),
-            "threads": [each.name for each in threading.enumerate()[1:] if not each.daemon],
+            "threads": [each.name for each in threads if each.is_alive()],
         }
-        Path(request["report"]).write_text(json.dumps(left))
+        os.write(report, json.dumps(left).encode())
 
 
 def _descriptors() -> set[str]:

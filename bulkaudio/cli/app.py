@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Group
 
 from bulkaudio.cli import failure
+from bulkaudio.cli.core_dumps import forbid_core_dumps
 from bulkaudio.cli.help_page import HelpPage
 from bulkaudio.cli.settings_sources import TomlFile, Variables, options_of
 from bulkaudio.cli.streams import end_streams, mend_streams, stdout_fault, survived_pipe
@@ -106,6 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code. Never raises, except for `SystemExit`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     mend_streams()
+    forbid_core_dumps()
     code = 0
     try:
         with survived_pipe():
@@ -116,9 +118,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BulkAudioError as error:
         code = _end_badly(arguments, error)
     except OSError as error:
-        code = _end_badly(arguments, stdout_fault(error) or failure.bug(error))
+        code = _end_badly(arguments, stdout_fault(error) or failure.unexpected(error))
     except Exception as error:  # noqa: BLE001 - the last resort: a bug ends in one line, not a page
-        code = _end_badly(arguments, failure.bug(error))
+        code = _end_badly(arguments, failure.unexpected(error))
     finally:
         end_streams()
     return code

@@ -24,7 +24,7 @@ def download(options: DownloadOptions = DEFAULTS) -> int:
 
 def summary_of(options: DownloadOptions) -> "Summary":
     """Do the run, with its progress and signals, and sum it up; errors are in the summary."""
-    from bulkaudio.cli.failure import bug
+    from bulkaudio.cli.failure import unexpected
     from bulkaudio.cli.result import EarlyEnd
     from bulkaudio.errors import BulkAudioError
     from bulkaudio.observe.summary import Summary, Tally
@@ -34,7 +34,7 @@ def summary_of(options: DownloadOptions) -> "Summary":
     try:
         return Summary.of(_run(options, tally, started_at), tally)
     except Exception as caught:  # noqa: BLE001 - even a bug ends in a summary of what was saved
-        error = caught if isinstance(caught, BulkAudioError) else bug(caught)
+        error = caught if isinstance(caught, BulkAudioError) else unexpected(caught)
         archive = Path(options.where.out or "")
         early = EarlyEnd(error=error, started_at=started_at, archive=archive)
         return Summary.of(early, tally)

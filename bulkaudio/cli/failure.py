@@ -3,7 +3,7 @@
 import sys
 import traceback
 
-from bulkaudio.errors import BulkAudioError
+from bulkaudio.errors import BulkAudioError, exhaustion
 from bulkaudio.observe.terminal import visible
 
 REPORT = (
@@ -33,13 +33,17 @@ def tell(error: BulkAudioError, *, verbosity: int = 0) -> int:
     return error.exit_code
 
 
-def bug(error: Exception) -> BulkAudioError:
-    """Put what nobody expected into words; raise or tell it with `error` as its cause."""
-    detail = str(error).strip().splitlines()
-    what = type(error).__name__ + (f": {detail[0][:200]}" if detail else "")
-    told = BulkAudioError(f"unexpected error: {what}", fix=REPORT)
+def unexpected(error: Exception) -> BulkAudioError:
+    """Put what nobody expected into words: this machine lacks something, or it is a bug."""
+    told = exhaustion(error) or _bug(error)
     told.__cause__ = error
     return told
+
+
+def _bug(error: Exception) -> BulkAudioError:
+    detail = str(error).strip().splitlines()
+    what = type(error).__name__ + (f": {detail[0][:200]}" if detail else "")
+    return BulkAudioError(f"unexpected error: {what}", fix=REPORT)
 
 
 def _sentences(error: BulkAudioError) -> list[str]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from bulkaudio.errors import StorageError, UsageError
+from bulkaudio.errors import StorageError, UsageError, exhaustion
 from bulkaudio.naming import printable
 
 T = TypeVar("T")
@@ -106,6 +106,8 @@ class InputFile:
             self._fd = self._open()
             is_folder = stat.S_ISDIR(os.fstat(self._fd).st_mode)
         except OSError as error:
+            if (lack := exhaustion(error)) is not None:
+                raise lack from error
             raise UsageError(
                 f"{self.name} cannot be read: {error.strerror}",
                 fix="check the path and its permissions, or use --csv - for standard input",

@@ -1,0 +1,148 @@
+"""
+Machines that lack something: room, rights, descriptors, memory, a network.
+
+What is made here is gone afterwards, whatever happens, and is nobody else's: mounts lie in the
+test's own folder, networks and groups of processes end with what holds them open.
+"""
+
+import ctypes
+import os
+import resource
+import subprocess
+import threading
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+import pytest
+
+from tests.forked import Ended, Order
+from tests.oracle import Trial
+from tests.program import wavs
+
+NOBODY = 65534
+
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def need_root(what: str) -> None:
+    """Skip the test, saying what for, unless it is root's."""
+    if os.geteuid() != 0:
+        pytest.skip(f"only root can {what}")
+
+
+def few(cases: Iterable[Any], by_default: Collection[Any]) -> list[Any]:
+    """Leave all cases but a few to CI."""
+    return [
+        pytest.param(case, marks=() if case in by_default else pytest.mark.slow) for case in cases
+    ]
+
+
+# Disks.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Disk:
+    """A mounted tmpfs."""
+
+    folder: Path
+
+    def remount(self, options: str) -> None:
+        """Change its size, or whether it can be written."""
+        subprocess.run(["mount", "-o", f"remount,{options}", self.folder], check=True)
+
+
+@contextmanager
+def disk(folder: Path, options: str) -> Iterator[Disk]:
+    """Mount a private tmpfs on a new folder, e.g. with ``size=64k`` or ``nr_inodes=9``."""
+    need_root("mount a disk")
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"mode=0700,{options}", "tmpfs", str(folder)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this machine mounts no tmpfs: {done.stderr.strip()}")
+    try:
+        yield Disk(folder=folder)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+# Hooks: called in the child by name, before the program.
+
+
+def limited(name: str, soft: int) -> None:
+    """Give this process a resource limit, e.g. ``RLIMIT_NOFILE``."""
+    number = getattr(resource, name)
+    _, hard = resource.getrlimit(number)
+    resource.setrlimit(number, (soft, hard))
+
+
+def hook(function: Any, *arguments: Any) -> dict[str, Any]:
+    """Return the fields of an `Order` that have the child call this function of a module."""
+    return {
+        "hook": f"{function.__module__}:{function.__name__}",
+        "hook_arguments": arguments,
+    }
+
+
+def ordered(trial: Trial, *arguments: str | Path, **fields: Any) -> Order:
+    """Order a download of a trial, with fields of `Order` replaced."""
+    return replace(trial.order(*trial.words(*arguments)), **fields)
+
+
+# Groups of processes.
+
+
+@contextmanager
+def memory_group(limit_bytes: int) -> Iterator[Path]:
+    """Make a control group that may use so much memory, and none of the disk's."""
+    need_root("make a control group")
+    one, two = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
+    is_old = (one / "memory.limit_in_bytes").exists()
+    name = "memory.limit_in_bytes" if is_old else "memory.max"
+    group = Path(mkdtemp(prefix="bulkaudio-", dir=one if is_old else two))
+    try:
+        if not (group / name).exists():
+            pytest.skip("no control group can limit memory here")
+        (group / name).write_text(str(limit_bytes))
+        for swap in ("memory.memsw.limit_in_bytes", "memory.swap.max"):
+            if (group / swap).exists():
+                (group / swap).write_text(str(limit_bytes if is_old else 0))
+        yield group
+    finally:
+        group.rmdir()
+
+
+def joined(group: str) -> None:
+    """Put this process into a control group."""
+    (Path(group) / "cgroup.procs").write_text(str(os.getpid()))
+
+
+# What is the same for every fault.
+
+
+def refused(ended: Ended, *said: str, code: int = 6) -> None:
+    """It ended with that code and a sentence that names cause and fix."""
+    assert ended.code == code, ended.stderr
+    assert "Fix: " in ended.stderr
+    assert any(each in ended.stderr for each in said), ended.stderr
+    assert ended.summary["exit_code"] == code
+
+
+async def lifted(trial: Trial, *arguments: str | Path) -> None:
+    """Heal; beyond what the ledger calls saved, no file that was there is fetched again."""
+    before, asked = set(wavs(trial.archive)) & set(trial.truth), dict(trial.asked())
+    await trial.healed(*arguments)
+    again = {path for path in before if trial.asked().get(path, 0) > asked.get(path, 0)}
+    assert not again, f"{again} were there and asked for again"
+
+
+def limited_memory(mib: int, stack_bytes: int = 0) -> None:
+    """Let this process have so much address space more than it has; 0: threads as large as usual."""
+    threading.stack_size(stack_bytes)
+    status = Path("/proc/self/status").read_text()
+    has_kib = int(status.partition("VmSize:")[2].split()[0])
+    limited("RLIMIT_AS", has_kib * 1024 + mib * 2**20)

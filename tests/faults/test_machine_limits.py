@@ -1,0 +1,113 @@
+"""Descriptors, memory and threads that run out: a clear end, never a busy or an endless one."""
+
+import resource
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.faults.machine import (
+    few,
+    hook,
+    joined,
+    lifted,
+    limited,
+    limited_memory,
+    memory_group,
+    ordered,
+    refused,
+)
+from tests.forked import forked, run_forked
+from tests.oracle import trial_on
+from tests.plans import Plans, whole
+from tests.program import until
+from tests.wire import Exchange, WireServer, hangs, says_json
+
+IDS = tuple(f"CA{n}" for n in range(1, 25))
+
+BUSY_S = 5.0
+"""A run that is refused takes a tenth of it; one that turns in circles takes all there is."""
+
+EXHAUSTED = ("too many files open", "no room for another connection", "it cannot be opened")
+
+
+@pytest.mark.parametrize("limit", few(range(7, 46), (7, 9, 12, 16, 24, 34)))
+async def test_descriptors(tmp_path: Path, limit: int) -> None:
+    """Whether for the loop, the CSV, the ledger, a connection or a file: exit 6, at once."""
+    async with WireServer(Plans()) as server:
+        trial = trial_on(server, tmp_path / "work", *IDS)
+        csv = (*trial.csv(*IDS), "--concurrency", "16")
+        ended = await run_forked(ordered(trial, *csv, **hook(limited, "RLIMIT_NOFILE", limit)))
+        trial.check(ended)
+        if limit < 30 or ended.code != 0:
+            refused(ended, *EXHAUSTED)
+        assert ended.cpu_s < BUSY_S
+        await lifted(trial, *csv)
+
+
+@pytest.mark.parametrize("mib", few((0, 1, 4, 9, 20, 40, 60, 80, 100, 160, 240), (0, 20, 60)))
+async def test_threads(tmp_path: Path, mib: int) -> None:
+    """Where threads find no room for their stacks, that is told, and is no bug."""
+    async with WireServer(Plans()) as server:
+        trial = trial_on(server, tmp_path / "work", *IDS)
+        csv = trial.csv(*IDS)
+        ended = await run_forked(ordered(trial, *csv, **hook(limited_memory, mib)))
+        # A thread that could not be started takes with it what was meant for it.
+        trial.check(replace(ended, descriptors=None, threads=None))
+        if mib < 70 or ended.code != 0:
+            refused(ended, "no more threads", "no more memory")
+        assert ended.cpu_s < BUSY_S
+        await lifted(trial, *csv)
+
+
+@pytest.mark.parametrize("mib", few((20, 24, 28, 32, 40), (24,)))
+async def test_memory(tmp_path: Path, mib: int) -> None:
+    """A piece of metadata that is larger than the rest of the memory ends the run in order."""
+    details = says_json(200, {"turns": ["x" * 50_000_000]})
+
+    async def answer(exchange: Exchange) -> None:
+        await (whole if "direction=" in exchange.head.target else details)(exchange)
+
+    async with WireServer(answer) as server:
+        trial = trial_on(server, tmp_path / "work", *IDS)
+        trial = replace(trial, asked=dict)
+        csv = trial.csv(*IDS)
+        words = (*csv, "--metadata", "full", "--concurrency", "4")
+        order = ordered(trial, *words, **hook(limited_memory, mib, 256 * 1024))
+        ended = await run_forked(order)
+        trial.check(ended)
+        refused(ended, "no more memory")
+        assert ended.cpu_s < BUSY_S
+        await lifted(trial, *csv)
+
+
+@pytest.mark.parametrize("kib", few((1500, 2500, 4000, 6000, 8000, 10000), (6000,)))
+async def test_the_kernel_kills_for_memory(tmp_path: Path, kib: int) -> None:
+    """A container that is too small costs no recording that was saved."""
+    async with WireServer(Plans()) as server:
+        trial = trial_on(server, tmp_path / "work", *IDS, speed=20.0)
+        csv = trial.csv(*IDS)
+        with memory_group(kib * 1024) as group:
+            ended = await run_forked(ordered(trial, *csv, **hook(joined, str(group))))
+        assert ended.code in {0, 128 + signal.SIGKILL}
+        trial.check(ended)
+        await lifted(trial, *csv)
+
+
+async def test_a_crash_leaves_no_key_in_a_core_dump(tmp_path: Path) -> None:
+    """Memory is written nowhere, neither into a file nor to a program that collects dumps."""
+    async with WireServer(hangs) as server:
+        trial = trial_on(server, tmp_path / "work", "CA1")
+        unlimited = hook(limited, "RLIMIT_CORE", resource.getrlimit(resource.RLIMIT_CORE)[1])
+        order = ordered(trial, *trial.csv("CA1"), **unlimited)
+        async with forked(order) as fork:
+            await until(lambda: server.targets != [])
+            limits = Path(f"/proc/{fork.pid}/limits").read_text().splitlines()
+            (core,) = (line.split() for line in limits if line.startswith("Max core file size"))
+            assert core[4] in {"0", "1"}
+            fork.send(signal.SIGSEGV)
+            ended = await fork.wait()
+        assert ended.code == 128 + signal.SIGSEGV
+        trial.check(ended)
+        assert list(trial.cwd.glob("*core*")) == []
