@@ -14,6 +14,7 @@ from bulkaudio.errors import UsageError
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Direction
 from bulkaudio.naming import Layout
+from bulkaudio.polyai.request import segment
 from bulkaudio.settings import DEFAULT_LAYOUT
 from bulkaudio.stores.disk import STATE_FOLDER
 from bulkaudio.stores.local import LocalStore
@@ -35,12 +36,23 @@ REDACTION_WORDS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What an archive holds recordings of; None leaves it to what the archive remembers."""
+    """
+    What an archive holds recordings of; None leaves it to what the archive remembers.
+
+    Raises:
+        UsageError: For an account or an agent that no address can hold: remembered, it would have
+            to be contradicted by every later run.
+    """
 
     region: str | None = None
     account: str | None = None
     agent: str | None = None
     redacted: bool | None = None
+
+    def __post_init__(self) -> None:
+        for text in (self.account, self.agent):
+            if text is not None:
+                segment(text)
 
     def asked(self) -> dict[str, str]:
         """Only what is known, as text."""

@@ -53,6 +53,9 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
         BulkAudioError: When the run could not begin; what ends it later is in the result.
     """
     region = canonical_region(request.region) if request.region else None
+    identity = Identity(
+        region=region, account=request.account, agent=request.agent, redacted=request.redacted
+    )
     csv = await _open_csv(request)
     try:
         if not await asyncio.to_thread(is_archive, request.place.out):
@@ -61,14 +64,7 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
         async with open_archive(request.place.out, layout=request.place.layout) as archive:
             if csv is not None:
                 check_dates(archive, csv)
-            kept = await archive.bind(
-                Identity(
-                    region=region,
-                    account=request.account,
-                    agent=request.agent,
-                    redacted=request.redacted,
-                )
-            )
+            kept = await archive.bind(identity)
             if keys is None:
                 keys = await find_keys(request, kept)
             connection = connection_of(request, kept, keys)

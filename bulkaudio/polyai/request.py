@@ -14,6 +14,9 @@ from bulkaudio.errors import UsageError
 from bulkaudio.naming import printable
 from bulkaudio.polyai.hosts import Host
 
+HALF = "half a character cannot be part of an address"
+"""What a command line's bytes become that are no UTF-8."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -36,21 +39,30 @@ def url_of(base: str, request: Request) -> URL:
     Spell a request's URL.
 
     Raises:
-        UsageError: For a segment that would lead elsewhere, because servers and gateways resolve
-            ``.`` and ``..`` even when they arrive encoded; and for text that no URL can carry.
+        UsageError: For what `segment` refuses, and a query that no URL can carry.
     """
+    path = "".join(f"/{segment(text)}" for text in request.segments)
     try:
-        path = "".join(f"/{_segment(segment)}" for segment in request.segments)
         query = urlencode(request.query, quote_via=quote, safe="")
     except UnicodeEncodeError as error:
-        raise UsageError("half a character cannot be part of an address") from error
+        raise UsageError(HALF) from error
     return URL(f"{base}{path}{'?' if query else ''}{query}", encoded=True)
 
 
-def _segment(text: str) -> str:
+def segment(text: str) -> str:
+    """
+    Spell a text as one segment of a path.
+
+    Raises:
+        UsageError: For what would lead elsewhere, because servers and gateways resolve ``.`` and
+            ``..`` even when they arrive encoded; and for text that no URL can carry.
+    """
+    fix = "check --account and --agent: both stand in the address of Agent Studio"
     if text in {"", ".", ".."}:
         raise UsageError(
-            f"{printable(text)!r} cannot be an account, an agent or a conversation",
-            fix="check --account and --agent: both stand in the address of Agent Studio",
+            f"{printable(text)!r} cannot be an account, an agent or a conversation", fix=fix
         )
-    return quote(text, safe="")
+    try:
+        return quote(text, safe="")
+    except UnicodeEncodeError as error:
+        raise UsageError(HALF, fix=fix) from error
