@@ -245,10 +245,11 @@ class Trouble:
         ledger = read_ledger(self.archive)
         self._check_files(found, ledger)
         saved = ledger.names("saved")
-        lost = {name for name in self.host.committed if name not in saved | found}
+        kept = saved | found
+        lost = self.host.committed - kept
         assert not lost, f"{lost} were saved and are not any more"
         self._check_listed(ledger)
-        self.host.committed |= saved | found
+        self.host.committed |= kept
         self._hear()
 
     def _files(self) -> set[Name]:
