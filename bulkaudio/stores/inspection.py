@@ -8,7 +8,7 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import PurePosixPath
 
@@ -42,7 +42,7 @@ class Inspection:
     What a look at one name found.
 
     Attributes:
-        identity: Device and inode, to tell links to one file; None unless it is a file.
+        identity: Device and inode, to tell links to one file; None unless one could be opened.
         proof: Whether the bytes are a whole WAV.
         detail: The system's words, when it could not be read.
     """
@@ -80,7 +80,7 @@ def inspect(
     try:
         return _read(fd, is_stopped)
     except OSError as error:
-        return _unreadable(error)
+        return replace(_unreadable(error), identity=_identity(os.fstat(fd)))
     finally:
         os.close(fd)
 
@@ -89,6 +89,10 @@ def _unreadable(error: OSError) -> Inspection:
     if error.errno not in ROTTEN:
         raise error
     return Inspection(sight=Sight.UNREADABLE, detail=error.strerror)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _read(fd: int, is_stopped: Callable[[], bool]) -> Inspection:
@@ -103,7 +107,7 @@ def _read(fd: int, is_stopped: Callable[[], bool]) -> Inspection:
     status = os.fstat(fd)
     return Inspection(
         sight=Sight.FILE,
-        identity=(status.st_dev, status.st_ino),
+        identity=_identity(status),
         bytes=size,
         sha256=digest.hexdigest(),
         # Whether the transfer was framed was judged when it was; a hash vouches for it since.

@@ -59,9 +59,13 @@ class Trace:
 
     def fits(self, found: Inspection) -> bool:
         """Whether the file under the final name is the one that was published."""
-        if found.sight is not Sight.FILE:
-            return False
-        return found.identity == self.identity or found.sha256 == self.sha256
+        match found.sight:
+            case Sight.FILE:
+                return found.identity == self.identity or found.sha256 == self.sha256
+            case Sight.UNREADABLE:
+                return self.identity is not None and found.identity == self.identity
+            case _:
+                return False
 
 
 def find_traces(bench: Workbench) -> Mapping[tuple[str, str], tuple[Recording, Trace]]:
@@ -109,7 +113,8 @@ def recovered(
         if not trace.fits(found):
             continue
         if not isinstance(found.proof, Audio):
-            # It was proven before it was published: what spoilt it since, the disk did.
+            # It was proven before it was published: what spoilt or lost it since, the disk did. Left
+            # there, it would be in the way of the same recording for ever.
             set_aside(folders, path, recording)
             continue
         with folders.opened(path.parent.parts, create=True) as folder_fd:

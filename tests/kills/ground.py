@@ -21,13 +21,16 @@ from bulkaudio.simulator.calls import Calls
 from bulkaudio.simulator.server import Simulator
 from bulkaudio.steps import Step
 from tests.forked import Ended, run_forked
-from tests.kills.hooks import Action
+from tests.kills.hooks import ERRORS, Action
 from tests.oracle import CANARY, Trial
 from tests.program import temporary_files, wavs
 
 DIRECTIONS = ("user", "agent")
 CALLS = 4
 KILLED, INTERRUPTED, LOCAL = 137, 143, 6
+
+MENDED = {(Step.INSPECT_OPEN, Action.EIO), (Step.INSPECT_READ, Action.EIO)}
+"""What the disk has lost is fetched again: no reason to end a run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,8 +177,13 @@ class Ground:
         self.template = archive.cwd
 
     async def heal(self, archive: Archive) -> None:
-        """Run once more: all is there then, what was published is not asked for again."""
+        """
+        Run once more: all is there then, and what was published is not asked for again.
+
+        What stands in `Trial.foreign` was there before, and only an answer can tell whose it is.
+        """
         published = set(wavs(archive.archive)) if archive.archive.is_dir() else set()
+        published -= set(archive.foreign) - archive.saved()
         before = self.asked()
         ended = await archive.download(*self.words)
         assert ended.code == 0, ended.stderr
@@ -217,3 +225,24 @@ def check_end(archive: Archive, ended: Ended, action: Action) -> None:
         assert summary["error"]["kind"] in {StorageError.__name__, LedgerError.__name__}
         assert summary["error"]["fix"]
         assert summary["error"]["message"] in ended.stderr
+
+
+async def strike(ground: Ground, blow: Blow) -> bool:
+    """Let one blow fall, look, and heal; false when its step was not reached so often."""
+    archive = await ground.archive()
+    ended = await ground.struck(archive, blow)
+    if ended is None:
+        return False
+    check_end(archive, ended, blow.action)
+    if blow.action in ERRORS and (blow.step, blow.action) not in MENDED:
+        assert ended.code == LOCAL, ended.stdout
+    await ground.heal(archive)
+    return True
+
+
+async def strike_all(ground: Ground, blow: Blow) -> None:
+    """Let it fall at the first, second, third … reach, until it is reached no more."""
+    number = 0
+    while await strike(ground, replace(blow, number=number + 1)):
+        number += 1
+    assert number, f"{blow.step} is never reached"

@@ -1,13 +1,12 @@
 """Every step of the durable path, every time it is taken: a kill, a signal or an error there."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bulkaudio.steps import Step
-from tests.kills.ground import LOCAL, Blow, Ground, check_end
+from tests.kills.ground import Blow, Ground, strike, strike_all
 from tests.kills.hooks import ERRORS, Action
 
 FIRST_RUN = (
@@ -30,27 +29,6 @@ CANNOT_FAIL = {Step.ACKNOWLEDGE}
 def actions_at(step: Step) -> Sequence[Action]:
     """What may befall a program at a step."""
     return [each for each in Action if step not in CANNOT_FAIL or each not in ERRORS]
-
-
-async def strike(ground: Ground, blow: Blow) -> bool:
-    """Let one blow fall, look, and heal; false when its step was not reached so often."""
-    archive = await ground.archive()
-    ended = await ground.struck(archive, blow)
-    if ended is None:
-        return False
-    check_end(archive, ended, blow.action)
-    if blow.action in ERRORS:
-        assert ended.code == LOCAL, ended.stdout
-    await ground.heal(archive)
-    return True
-
-
-async def strike_all(ground: Ground, blow: Blow) -> None:
-    """Let it fall at the first, second, third … reach, until it is reached no more."""
-    number = 0
-    while await strike(ground, replace(blow, number=number + 1)):
-        number += 1
-    assert number, f"{blow.step} is never reached"
 
 
 @pytest.mark.parametrize(
