@@ -66,6 +66,13 @@ _carried: ContextVar[Secret | None] = ContextVar("carried", default=None)
 """The key that this task's last request went out with."""
 
 
+class _Headers(dict[str, str]):
+    """Headers that do not show what they hold: crash reporters write down every variable."""
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self)}>"
+
+
 class Session:
     """
     Requests to PolyAI, over one pool of connections; an asynchronous context manager.
@@ -207,11 +214,13 @@ class Session:
         started_at = asyncio.get_running_loop().time()
         visited: list[URL] = []
         while True:
-            headers = {
-                "Accept": request.accept,
-                "Accept-Encoding": "identity",
-                "User-Agent": f"bulkaudio/{__version__}",
-            }
+            headers = _Headers(
+                {
+                    "Accept": request.accept,
+                    "Accept-Encoding": "identity",
+                    "User-Agent": f"bulkaudio/{__version__}",
+                }
+            )
             target = Target(
                 host=url.raw_authority,
                 is_home=is_home(url, origin),
@@ -231,9 +240,7 @@ class Session:
                 evidence = replace(target.evidence, http_status=raw.status)
                 raise RedirectRefused(str(refused), evidence=evidence) from refused
 
-    async def _get(
-        self, url: URL, headers: dict[str, str], target: Target
-    ) -> aiohttp.ClientResponse:
+    async def _get(self, url: URL, headers: _Headers, target: Target) -> aiohttp.ClientResponse:
         if self._http is None:
             raise RuntimeError("the session is not open")
         try:
