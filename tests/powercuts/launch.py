@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from ctypes.util import find_library
+from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -53,16 +54,15 @@ def _missing(file_system: str) -> Iterator[str]:
             yield f"namespaces ({tried.stderr.strip()})"
 
 
-def launch(plan: Plan, checkout: Path = ROOT) -> Result:
-    """Simulate with the bulkaudio of a checkout; raises `OSError` when it cannot."""
+def launch(plan: Plan) -> Result:
+    """Simulate with the bulkaudio of this checkout; raises `OSError` when it cannot."""
     with TemporaryDirectory(prefix="powercuts") as folder:
         program = (sys.executable, "-m", "tests.powercuts.simulate")
-        words = (folder, plan.file_system, str(plan.states), str(plan.seed))
         done = subprocess.run(
-            [*UNSHARE, *program, *words],
+            [*UNSHARE, *program, folder, json.dumps(asdict(plan))],
             capture_output=True,
             text=True,
-            cwd=checkout,
+            cwd=ROOT,
             check=False,
             timeout=PATIENCE_S,
         )

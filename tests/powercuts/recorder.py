@@ -19,13 +19,14 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
 from bulkaudio.committer import Settles
 from bulkaudio.ledger import database
 from bulkaudio.model import Outcome
-from bulkaudio.stores import recovery
+from bulkaudio.stores import publishing, recovery
 from tests.powercuts import script
 from tests.powercuts.night import night
 
@@ -39,6 +40,8 @@ class Process:
 
     Attributes:
         pages: So many of the listing are there for it.
+        dies_publishing: It kills itself in the publishing of this number, names given and not
+            synced.
         dies_at: It kills itself at the settling of this number,
         is_settled: after it and not before.
         dies_recovering: It kills itself before its recovery has cleared the traces.
@@ -48,6 +51,7 @@ class Process:
     """
 
     pages: int = script.PAGES
+    dies_publishing: int = 0
     dies_at: int = 0
     is_settled: bool = False
     dies_recovering: bool = False
@@ -58,11 +62,11 @@ class Process:
     @property
     def is_killed(self) -> bool:
         """Whether it does not reach its end."""
-        return self.dies_at > 0 or self.dies_recovering
+        return self.dies_publishing > 0 or self.dies_at > 0 or self.dies_recovering
 
 
 PROCESSES = (
-    Process(pages=4, dies_at=7),
+    Process(pages=4, dies_publishing=7),
     Process(dies_recovering=True),
     Process(pages=6, dies_at=5, is_settled=True, brings_strangers=True),
     Process(pages=9, dies_at=5, has_links=False, is_patient=False),
@@ -138,7 +142,15 @@ def main(number: int, root: Path, log: Path, reports: Path) -> None:
         configure(connection)
         connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT_PAGES}")
 
+    sync_folders, published = publishing.Publisher._sync_folders, count(1)
+
+    def sync_or_die(publisher: publishing.Publisher) -> None:
+        if next(published) == process.dies_publishing:
+            die()
+        sync_folders(publisher)
+
     with ExitStack() as stack:
+        stack.enter_context(patch.object(publishing.Publisher, "_sync_folders", sync_or_die))
         stack.enter_context(patch.object(database, "_configure", configure_small))
         if process.dies_recovering:
             stack.enter_context(patch.object(recovery, "clear", die))

@@ -74,11 +74,17 @@ FILE_SYSTEMS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is asked for."""
+    """
+    What is asked for.
+
+    Attributes:
+        is_brief: One violation is enough.
+    """
 
     file_system: str
     states: int
-    seed: int
+    seed: int = 1
+    is_brief: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +203,8 @@ def replay(work: Path, recording: Recording, plan: Plan, states: Sequence[State]
             found = [str(error)]
         wrong += [f"{state}: {each}" for each in found]
         image.unlink()
+        if wrong and plan.is_brief:
+            break
     return wrong
 
 
@@ -237,6 +245,5 @@ def main(work: Path, plan: Plan) -> Result:
 
 
 if __name__ == "__main__":
-    folder, name, count, start = sys.argv[1:]
-    asked = Plan(file_system=name, states=int(count), seed=int(start))
-    sys.stdout.write(json.dumps(asdict(main(Path(folder), asked))) + "\n")
+    asked = Plan(**json.loads(sys.argv[2]))
+    sys.stdout.write(json.dumps(asdict(main(Path(sys.argv[1]), asked))) + "\n")
