@@ -4,7 +4,6 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from traceback import clear_frames
 
 from bulkaudio.errors import LedgerError
 from bulkaudio.ledger.files import rebuild_command
@@ -55,12 +54,7 @@ def translated(path: Path) -> Iterator[None]:
     """Turn whatever SQLite or the file system raises about `path` into a `LedgerError`."""
     try:
         yield
-    except LedgerError as error:
-        clear_frames(error.__traceback__)
-        raise
     except sqlite3.Error as error:
-        # A cursor in one of its frames would keep the file open after `close`, and locked.
-        clear_frames(error.__traceback__)
         raise ledger_error(path, error) from error
     except OSError as error:
         raise LedgerError(
