@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
+from stat import S_ISREG
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, Self
 
@@ -176,7 +177,8 @@ def ledger_rows(archive: Path) -> dict[tuple[str, str], LedgerLine]:
     """
     with TemporaryDirectory() as folder:
         for path in (archive / ".bulkaudio").glob("ledger.db*"):
-            if path.suffix in {".db", ".db-wal"}:
+            # A link or a FIFO under the name is nobody's ledger.
+            if path.suffix in {".db", ".db-wal"} and S_ISREG(path.lstat().st_mode):
                 shutil.copy(path, folder)
         with closing(sqlite3.connect(Path(folder) / "ledger.db")) as connection:
             # A run that ended while it was making the ledger leaves one without tables.

@@ -1,7 +1,5 @@
 """How a run's result leaves the program: a page or a line on stdout, and a file when asked."""
 
-import contextlib
-import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from bulkaudio.cli import failure
 from bulkaudio.cli.options import OutputOptions
 from bulkaudio.cli.streams import survived_pipe
 from bulkaudio.errors import BulkAudioError, StorageError
+from bulkaudio.observe.outlets import write_whole
 from bulkaudio.observe.page import human
 from bulkaudio.observe.summary import Summary, Tally
 from bulkaudio.observe.terminal import console
@@ -71,15 +70,9 @@ def _is_wanted(summary: Summary, options: OutputOptions) -> bool:
 
 def _keep(summary: Summary, path: Path) -> int:
     path = path.expanduser()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     try:
-        with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
-            file.write(summary.to_json() + "\n")
-        temporary.replace(path)
+        write_whole(path, summary.to_json() + "\n")
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         return failure.tell(
             StorageError(
                 f"the summary file {path} cannot be written: {error.strerror}",

@@ -27,6 +27,9 @@ CACHE_KIB = 32 * 1024
 QUICK_CHECK_BYTES = 256 * 1024 * 1024
 """Up to this size every opening walks the whole file, at about half a gigabyte a second."""
 
+COMPANIONS = ("-wal", "-journal")
+"""What SQLite opens beside the file, by itself."""
+
 
 class Database:
     """Runs functions on the connection, one after the other, in the thread that owns it."""
@@ -176,16 +179,21 @@ def _release_cursors(error: LedgerError) -> None:
 
 def _is_new(path: Path) -> bool:
     """Whether there is nothing at `path` yet; raises `LedgerError` for what is no ledger."""
+    size = _size(path, f"move it away, then make the ledger anew: {rebuild_command(path)}")
+    for companion in COMPANIONS:
+        _size(path.with_name(path.name + companion), "move it away and run again")
+    return not size
+
+
+def _size(path: Path, fix: str) -> int:
+    """Return the size of a file, 0 when it is missing; raises `LedgerError` for what is none."""
     try:
         status = path.lstat()
     except FileNotFoundError:
-        return True
+        return 0
     if not stat.S_ISREG(status.st_mode):
-        raise LedgerError(
-            f"{path} is not a regular file",
-            fix=f"move it away, then make the ledger anew: {rebuild_command(path)}",
-        )
-    return status.st_size == 0
+        raise LedgerError(f"{path} is not a regular file", fix=fix)
+    return status.st_size
 
 
 def _configure(connection: sqlite3.Connection) -> None:

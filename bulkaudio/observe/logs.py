@@ -37,6 +37,7 @@ from bulkaudio.events import (
     Stopping,
 )
 from bulkaudio.model import Outcome, Status
+from bulkaudio.observe.outlets import open_outlet
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import visible
 
@@ -153,9 +154,8 @@ def _stderr_handler(options: LogOptions, stream: TextIO | None) -> logging.Handl
 
 
 def _file_handler(options: LogOptions, path: Path) -> logging.Handler:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
-        file = os.fdopen(os.open(path, flags, 0o600), "a", encoding="utf-8")
+        file = os.fdopen(open_outlet(path), "a", encoding="utf-8")
     except OSError as error:
         raise StorageError(
             f"the log file {path} cannot be opened: {error.strerror}",

@@ -109,11 +109,18 @@ class StatusFile:
 
 def read_status(archive: Path) -> dict[str, Any] | None:
     """Read the file; None when there is none that can be read."""
+    path = archive / STATE_FOLDER / FILE_NAME
     try:
-        document = json.loads((archive / STATE_FOLDER / FILE_NAME).read_bytes())
+        with open(path, "rb", opener=_open_plainly) as file:  # Path.open has no opener
+            document = json.loads(file.read())
     except (OSError, ValueError):
         return None
     return document if isinstance(document, dict) else None
+
+
+def _open_plainly(path: str, flags: int) -> int:
+    """Open without following a link, or waiting for the other end of a FIFO."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def _is_later_run_s(document: dict[str, Any] | None, ours: Started) -> bool:
@@ -140,5 +147,6 @@ def _replace(path: Path, text: str) -> None:
     temporary.unlink(missing_ok=True)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(temporary, flags, 0o600), "w", encoding="utf-8") as file:
+        os.fchmod(file.fileno(), 0o600)
         file.write(text)
     temporary.replace(path)

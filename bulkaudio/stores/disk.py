@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bulkaudio.errors import StorageError
+from bulkaudio.naming import printable
 from bulkaudio.steps import Step, reach
 
 STATE_FOLDER = ".bulkaudio"
@@ -79,9 +80,10 @@ def storage_error(path: Path, error: OSError) -> StorageError:
     cause, fix = CAUSES.get(
         error.errno or 0, ("the system refused", "check the disk and the permissions there")
     )
-    return StorageError(
-        f"cannot keep recordings in {path}: {cause} ({error.strerror or error})", fix=fix
-    )
+    what = error.strerror or str(error)
+    if isinstance(error.filename, str) and error.filename not in {str(path), path.name}:
+        what += f": {printable(error.filename, 200)}"
+    return StorageError(f"cannot keep recordings in {path}: {cause} ({what})", fix=fix)
 
 
 @contextmanager

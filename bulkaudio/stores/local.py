@@ -222,7 +222,7 @@ class LocalStore:
                 return frozenset(
                     each
                     for each in conversation_ids
-                    if publishing.exists(f"{file_stem(each)}.json", folder_fd)
+                    if publishing.is_file(f"{file_stem(each)}.json", folder_fd)
                 )
         except FileNotFoundError:
             return frozenset()

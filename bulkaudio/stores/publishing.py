@@ -217,6 +217,15 @@ def exists(name: str, folder_fd: int) -> bool:
     return True
 
 
+def is_file(name: str, folder_fd: int) -> bool:
+    """Whether a regular file stands under a name."""
+    try:
+        status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode)
+
+
 def _links(name: str, folder_fd: int) -> int:
     status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     return status.st_nlink if stat.S_ISREG(status.st_mode) else 1

@@ -8,6 +8,7 @@ test's own folder, networks and groups of processes end with what holds them ope
 import ctypes
 import os
 import resource
+import stat
 import subprocess
 import threading
 from collections.abc import Collection, Iterable, Iterator
@@ -37,7 +38,11 @@ def need_root(what: str) -> None:
 def few(cases: Iterable[Any], by_default: Collection[Any]) -> list[Any]:
     """Leave all cases but a few to CI."""
     return [
-        pytest.param(case, marks=() if case in by_default else pytest.mark.slow) for case in cases
+        pytest.param(
+            *(case if isinstance(case, tuple) else (case,)),
+            marks=() if case in by_default else pytest.mark.slow,
+        )
+        for case in cases
     ]
 
 
@@ -146,3 +151,67 @@ def limited_memory(mib: int, stack_bytes: int = 0) -> None:
     status = Path("/proc/self/status").read_text()
     has_kib = int(status.partition("VmSize:")[2].split()[0])
     limited("RLIMIT_AS", has_kib * 1024 + mib * 2**20)
+
+
+# What somebody planted.
+
+KINDS = ("link", "dangling link", "fifo", "folder", "socket", "device")
+
+PRECIOUS = b"nobody may write here"
+
+
+def planted(kind: str, path: Path, outside: Path) -> None:
+    """Put something under a name; `outside` is a folder with the file that a link leads to."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    match kind:
+        case "link":
+            (outside / "precious").write_bytes(PRECIOUS)
+            path.symlink_to(outside / "precious")
+        case "dangling link":
+            path.symlink_to(outside / "missing")
+        case "link to a folder":
+            path.symlink_to(outside)
+        case "fifo":
+            os.mkfifo(path, 0o600)
+        case "folder":
+            path.mkdir(mode=0o700)
+        case "socket":
+            # Its name alone: an address is too long for a test's folder.
+            os.mknod(path, stat.S_IFSOCK | 0o600)
+        case "device":
+            need_root("make a device")
+            os.mknod(path, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        case "file":
+            path.write_bytes(PRECIOUS)
+            path.chmod(0o600)
+        case _:
+            raise AssertionError(kind)
+
+
+def untouched(kind: str, path: Path, outside: Path) -> None:
+    """Nobody wrote through it, removed it or put anything in its place."""
+    found = path.lstat().st_mode
+    kinds = {
+        "fifo": stat.S_ISFIFO,
+        "folder": stat.S_ISDIR,
+        "socket": stat.S_ISSOCK,
+        "device": stat.S_ISCHR,
+        "file": stat.S_ISREG,
+    }
+    assert kinds.get(kind, stat.S_ISLNK)(found), f"{path} is no {kind} any more"
+    nothing_outside(outside)
+
+
+def nothing_outside(outside: Path) -> None:
+    """Nothing was written where links led to."""
+    assert {each.name for each in outside.iterdir()} <= {"precious"}
+    if (outside / "precious").exists():
+        assert (outside / "precious").read_bytes() == PRECIOUS
+
+
+def removed(path: Path) -> None:
+    """Take away what was planted."""
+    if path.is_dir() and not path.is_symlink():
+        path.rmdir()
+    else:
+        path.unlink()

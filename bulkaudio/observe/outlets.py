@@ -1,0 +1,80 @@
+"""
+Files that somebody named for what a run says: its log and its summary.
+
+A pipe, or what the system keeps under /dev and /proc, is written to as it is, and only if that
+needs no waiting. Under any other name a link or a device is not what anybody meant: it is neither
+followed nor replaced, but refused.
+"""
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+PRIVATE = 0o600
+
+
+def open_outlet(path: Path) -> int:
+    """
+    Open a file for appending, made with mode 0600 whatever the umask; never waits.
+
+    Raises:
+        OSError: With a `strerror` for people.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK | os.O_CLOEXEC
+    is_systems = str(path.absolute()).startswith(("/dev/", "/proc/"))
+    if not is_systems:
+        flags |= os.O_NOFOLLOW
+    try:
+        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
+        os.fchmod(fd, PRIVATE)
+    except FileExistsError:
+        fd = _open_existing(path, flags)
+    kind = os.fstat(fd).st_mode
+    if not (is_systems or stat.S_ISREG(kind) or stat.S_ISFIFO(kind)):
+        os.close(fd)
+        raise OSError(errno.EINVAL, "it is no file", str(path))
+    os.set_blocking(fd, True)
+    return fd
+
+
+def write_whole(path: Path, text: str) -> None:
+    """
+    Write a text so that readers see the old or the new one, whole, where that can be.
+
+    Raises:
+        OSError: With a `strerror` for people.
+    """
+    if not _is_replaceable(path):
+        with os.fdopen(open_outlet(path), "w", encoding="utf-8") as file:
+            file.write(text)
+        return
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with os.fdopen(open_outlet(temporary), "w", encoding="utf-8") as file:
+            file.truncate()
+            file.write(text)
+        temporary.replace(path)
+    except OSError:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def _open_existing(path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        words = {
+            errno.ELOOP: "it is a symbolic link",
+            errno.ENXIO: "nobody reads from it",
+        }
+        raise OSError(error.errno, words.get(error.errno or 0, error.strerror), str(path)) from None
+
+
+def _is_replaceable(path: Path) -> bool:
+    try:
+        return stat.S_ISREG(path.lstat().st_mode)
+    except FileNotFoundError:
+        return True
