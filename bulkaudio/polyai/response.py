@@ -155,7 +155,7 @@ async def receive(sent: Sent, limits: TransferLimits) -> Response:
             received_at=datetime.now(UTC),
         ),
         error_message=sent.quotable(envelope.message),
-        content_type=raw.headers.get("Content-Type"),
+        content_type=sent.quotable(raw.headers.get("Content-Type")),
         content_length=length,
         framed=is_chunked or length is not None,
         first_byte_s=sent.first_byte_s,
