@@ -314,6 +314,12 @@ def test_paths_are_reversible(
     assert layout.path(found) == path
 
 
+def test_a_path_without_dates_says_nothing_of_the_start() -> None:
+    """None is made up."""
+    found = Layout.parse("{direction}/{id}.wav").recording_of(PurePosixPath("user/CA1.wav"))
+    assert found == Recording(conversation_id="CA1", direction=Direction.USER, started_at=None)
+
+
 @pytest.mark.parametrize(
     ("template", "path", "start"),
     [

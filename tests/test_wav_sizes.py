@@ -40,6 +40,14 @@ def test_silence_needs_sizes_that_agree_to_a_pad_byte(
     assert found(data) == expected
 
 
+def test_silence_needs_a_walk_to_the_end() -> None:
+    """Behind the last chunk that is looked at there may be anything."""
+    junk = chunk(b"JUNK", b"") * 1022
+    assert found(wav(FMT, chunk(b"data", b""), junk)) == (0, ("no audio",))
+    data = wav(FMT, chunk(b"data", b""), junk, b"\0\0")
+    assert found(data) == (len(junk) + 2, ("streamed sizes",))
+
+
 def test_one_byte_of_a_stream_is_audio() -> None:
     """A stream is cut only when nothing at all followed its header."""
     assert found(wav(FMT, b"data" + bytes(4) + b"\x01", size=0)) == (1, ("streamed sizes",))

@@ -8,9 +8,11 @@ at any more: hundreds of kills a minute, each of them exactly where it is wanted
 
 import os
 import shutil
+import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,14 @@ from bulkaudio.steps import Step
 
 CANNOT_FAIL = {Step.ACKNOWLEDGE, Step.LEDGER_COMMITTED, Step.LEDGER_CLOSE}
 """No call of their own, or one whose failure changes nothing: there, a process is killed instead."""
+
+
+LOOKS = {
+    *(Step.FOLDER_OPEN, Step.SPACE_LOOK, Step.LOCK_OPEN, Step.LOCK_TAKE, Step.LEDGER_OPEN),
+    *(Step.LEDGER_READ, Step.PUBLISH_LOOK, Step.PUBLISH_COMPARE, Step.RECOVER_LIST),
+    *(Step.RECOVER_LOOK, Step.INSPECT_OPEN, Step.INSPECT_READ, Step.INSPECT_LIST),
+}
+"""They change nothing: a kill there is one at the next step that does."""
 
 
 @dataclass(kw_only=True)
@@ -46,6 +56,8 @@ class Crash:
 
     def reach(self, event: str) -> None:
         """Count a step, and do what is to be done there."""
+        if event in LOOKS:
+            return
         number, self.steps = self.steps, self.steps + 1
         if number == self.at:
             self.happened_at = Step(event)
@@ -58,6 +70,16 @@ class Crash:
         """Take what a kill would leave."""
         self.witnessed = set(self.acknowledged)
         copy_tree(self.archive, self.copy)
+
+    def saved(self) -> set[str]:
+        """Ask the ledger that a kill left what it calls saved, before anybody recovers more."""
+        with tempfile.TemporaryDirectory(dir=self.copy.parent) as folder:
+            # SQLite brings a ledger in order when it opens it: this one is to stay as it is.
+            for path in (self.copy / ".bulkaudio").glob("ledger.db*"):
+                shutil.copy2(path, folder)
+            with closing(sqlite3.connect(Path(folder, "ledger.db"))) as connection:
+                query = "SELECT direction || '/' || conversation_id FROM recordings WHERE status = 'saved'"
+                return {row[0] for row in connection.execute(query)}
 
 
 class _Listener:

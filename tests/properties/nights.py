@@ -168,6 +168,7 @@ class Night:
 
     def _bury(self, crash: Crash) -> None:
         if crash.witnessed is not None:
+            assert crash.witnessed <= crash.saved(), "reported before it was kept"
             self.acknowledged = crash.witnessed
             self.root = crash.copy
 

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, settings
 from tests.properties.machine import ArchiveMachine
 
 SHORT = settings(
-    max_examples=15,
+    max_examples=20,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=list(HealthCheck),
