@@ -29,6 +29,16 @@ class Watched:
         self.synced: set[int] = set()
         self.synced_when_told: set[int] | None = None
 
+    def watch_syncs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Take note of what is synced from here on."""
+        fsync = os.fsync
+
+        def sync(fd: int) -> None:
+            fsync(fd)
+            self.synced.add(os.fstat(fd).st_ino)
+
+        monkeypatch.setattr(os, "fsync", sync)
+
     async def unsaved(self, recordings: Sequence[Recording]) -> Sequence[Recording]:
         """Know everything, and nothing of it saved."""
         return recordings
@@ -54,17 +64,39 @@ async def staged_in(store: LocalStore) -> Staged:
     return staged
 
 
-async def test_temporary_names_stay_until_the_ledger_has_the_batch(tmp_path: Path) -> None:
-    """Without them, what is published and not in the ledger would be fetched a second time."""
-    store, ledger = await LocalStore.open(tmp_path, layout=LAYOUT), Watched(tmp_path)
-    staged = await staged_in(store)
+async def committed(store: LocalStore, ledger: Watched, staged: Staged) -> None:
+    """Bring the one recording to its end."""
     committer = Committer(store, ledger, run_id="run", emit=lambda _: None)
     async with asyncio.TaskGroup() as group:
         group.create_task(committer.run())
         await committer.submit(staged, Evidence())
         await committer.drain()
+
+
+async def test_temporary_names_stay_until_the_ledger_has_the_batch(tmp_path: Path) -> None:
+    """Without them, what is published and not in the ledger would be fetched a second time."""
+    store, ledger = await LocalStore.open(tmp_path, layout=LAYOUT), Watched(tmp_path)
+    staged = await staged_in(store)
+    await committed(store, ledger, staged)
     assert ledger.temporaries == [staged.temporary.name]
     assert names_in(tmp_path / ".bulkaudio" / "tmp") == []
+    await store.aclose()
+
+
+async def test_a_file_of_somebody_else_is_synced_before_the_ledger_calls_it_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever copied it there had no reason to."""
+    store, ledger = await LocalStore.open(tmp_path, layout=LAYOUT), Watched(tmp_path)
+    (tmp_path / "combined").mkdir()
+    path = tmp_path / "combined" / "CA1.wav"
+    path.write_bytes(wav_of("CA1"))
+    staged = await staged_in(store)
+    await staged.durable
+    ledger.watch_syncs(monkeypatch)
+    await committed(store, ledger, staged)
+    assert ledger.synced_when_told is not None
+    assert {path.stat().st_ino, path.parent.stat().st_ino} <= ledger.synced_when_told
     await store.aclose()
 
 
@@ -75,14 +107,8 @@ async def test_recovery_syncs_a_folder_before_the_ledger_has_what_is_in_it(
     killed, ledger = await LocalStore.open(tmp_path, layout=LAYOUT), Watched(tmp_path)
     await killed.publish([await staged_in(killed)])
     await killed.aclose()
-    fsync = os.fsync
-
-    def sync(fd: int) -> None:
-        fsync(fd)
-        ledger.synced.add(os.fstat(fd).st_ino)
-
     store = await LocalStore.open(tmp_path, layout=LAYOUT)
-    monkeypatch.setattr(os, "fsync", sync)
+    ledger.watch_syncs(monkeypatch)
     await store.recover(ledger)
     assert ledger.synced_when_told is not None
     assert (tmp_path / "combined").stat().st_ino in ledger.synced_when_told

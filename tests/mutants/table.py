@@ -110,6 +110,8 @@ MUTANTS = (
         file="stores/publishing.py",
         old="        os.fsync(fd)\n        return Publication.ADOPTED\n",
         new="        return Publication.ADOPTED\n",
+        test="tests/test_durable_order.py::"
+        "test_a_file_of_somebody_else_is_synced_before_the_ledger_calls_it_saved",
     ),
     Mutant(
         name="recovery believes names that nobody has synced",
