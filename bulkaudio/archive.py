@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bulkaudio.errors import UsageError
+from bulkaudio.ledger.faults import damaged
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Direction
-from bulkaudio.naming import Layout
+from bulkaudio.naming import Layout, printable
 from bulkaudio.polyai.request import segment
 from bulkaudio.settings import DEFAULT_LAYOUT
 from bulkaudio.stores.disk import STATE_FOLDER
@@ -70,6 +71,17 @@ def redacted_of(pins: Mapping[str, str], asked: bool | None) -> bool | None:  # 
     """Return what to ask the API for: this run's word, else the archive's."""
     kept = {text: choice for choice, text in REDACTION.items()}
     return asked if asked is not None else kept[pins.get("redacted", UNASKED)]
+
+
+def check_pins(pins: Mapping[str, str], ledger: Path) -> None:
+    """Hold what a ledger remembers to what can have been written; raises `LedgerError`."""
+    redacted, layout = pins.get("redacted", UNASKED), pins.get("layout", DEFAULT_LAYOUT)
+    if redacted not in REDACTION.values():
+        raise damaged(ledger, f"it remembers {printable(redacted)!r} of redaction")
+    try:
+        Layout.parse(layout)
+    except UsageError:
+        raise damaged(ledger, f"it remembers the layout {printable(layout)!r}") from None
 
 
 OPTIONS = {
@@ -148,7 +160,9 @@ async def open_archive(
         is_new = await LocalStore.is_empty(root)
         ledger = await Ledger.open(state / LEDGER_FILE, is_new_allowed=is_new)
         stack.push_async_callback(ledger.aclose)
-        kept = (await ledger.pins()).get("layout")
+        pins = await ledger.pins()
+        check_pins(pins, ledger.path)
+        kept = pins.get("layout")
         if kept and chosen and chosen.template != kept:
             if await ledger.has_saved():
                 raise _contradiction("layout", chosen.template, kept, root)

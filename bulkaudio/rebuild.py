@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from bulkaudio.archive import LEDGER_FILE, is_archive
+from bulkaudio.archive import LEDGER_FILE, check_pins, is_archive
 from bulkaudio.errors import LedgerError, UsageError
 from bulkaudio.ledger import anew
 from bulkaudio.ledger.faults import is_damage
@@ -127,7 +127,9 @@ async def _pins_of(path: Path, *, is_forced: bool) -> Mapping[str, str]:
         raise
     try:
         await ledger.check()
+        await ledger.check_values()
         pins, has_saved = await ledger.pins(), await ledger.has_saved()
+        check_pins(pins, path)
     except LedgerError as error:
         if is_damage(error) or is_forced:
             return {}

@@ -15,7 +15,7 @@ from traceback import clear_frames
 from typing import Any, TypeVar
 
 from bulkaudio.errors import LedgerError
-from bulkaudio.ledger.faults import NewerLedgerError, is_sticky, translated
+from bulkaudio.ledger.faults import NewerLedgerError, damaged, is_sticky, translated
 from bulkaudio.ledger.files import InPlace, create_private, rebuild_command, sync_folder
 from bulkaudio.ledger.migrations import APPLICATION_ID, MIGRATIONS, migrate, version_of
 from bulkaudio.steps import Step, reach
@@ -23,6 +23,7 @@ from bulkaudio.steps import Step, reach
 T = TypeVar("T")
 
 BUSY_S = 2.0
+MAGIC, WRITE_VERSION_AT = b"SQLite format 3\0", 18
 CACHE_KIB = 32 * 1024
 QUICK_CHECK_BYTES = 256 * 1024 * 1024
 """Up to this size every opening walks the whole file, at about half a gigabyte a second."""
@@ -140,6 +141,7 @@ class Database:
             if is_new and not self._path.exists():
                 create_private(self._path)
             reach(Step.LEDGER_OPEN)
+            _check_header(self._path)
             connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
             try:
                 # Before the first read: no shared-memory file is made then.
@@ -235,14 +237,19 @@ def _check_content(connection: sqlite3.Connection, path: Path) -> None:
         check_whole(connection, path)
 
 
-def check_whole(connection: sqlite3.Connection, path: Path) -> None:
+def check_whole(connection: sqlite3.Connection, path: Path, how: str = "quick_check") -> None:
     """Walk every page and constraint; raises `LedgerError` with the first finding."""
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    found = connection.execute(f"PRAGMA {how}(1)").fetchone()[0]
     if found != "ok":
-        raise LedgerError(
-            f"the ledger {path} is damaged: {found}",
-            fix=f"move it away and make it anew from the files kept: {rebuild_command(path)}",
-        )
+        raise damaged(path, found)
+
+
+def _check_header(path: Path) -> None:
+    """Find the one damage that SQLite words as a file that may not be written."""
+    with path.open("rb") as file:
+        header = file.read(WRITE_VERSION_AT + 1)
+    if header.startswith(MAGIC) and header[WRITE_VERSION_AT:] not in {b"", b"\1", b"\2"}:
+        raise damaged(path, "no such version of the file format")
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> Any:

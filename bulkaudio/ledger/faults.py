@@ -46,7 +46,9 @@ def is_damage(error: LedgerError) -> bool:
     cause = error.__cause__
     if isinstance(cause, sqlite3.Error):
         return _is_bad_content(cause)
-    return cause is None and not isinstance(error, NewerLedgerError)
+    return (cause is None or isinstance(cause, UnicodeError)) and not isinstance(
+        error, NewerLedgerError
+    )
 
 
 @contextmanager
@@ -56,6 +58,9 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise ledger_error(path, error) from error
+    except UnicodeError as error:
+        # Of a schema that was spoilt, SQLite quotes bytes that are no text.
+        raise damaged(path, error) from error
     except OSError as error:
         raise LedgerError(
             f"the ledger {path} cannot be used: {error.strerror or error}",
@@ -63,13 +68,18 @@ def translated(path: Path) -> Iterator[None]:
         ) from error
 
 
+def damaged(path: Path, found: object) -> LedgerError:
+    """Say that a ledger is spoilt, by what, and how it is made anew."""
+    return LedgerError(
+        f"the ledger {path} is damaged: {found}",
+        fix=f"move it away and make it anew from the files kept: {rebuild_command(path)}",
+    )
+
+
 def ledger_error(path: Path, error: sqlite3.Error) -> LedgerError:
     """Name the likely cause of a SQLite error, and the fix."""
     if _is_bad_content(error):
-        return LedgerError(
-            f"the ledger {path} is damaged: {error}",
-            fix=f"move it away and make it anew from the files kept: {rebuild_command(path)}",
-        )
+        return damaged(path, error)
     cause, fix = CAUSES[primary_code(error)]
     return LedgerError(f"the ledger {path} cannot be used: {cause} ({error})", fix=fix)
 

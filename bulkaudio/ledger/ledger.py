@@ -5,6 +5,7 @@ Rules of this package: nobody else knows SQLite; every method is one transaction
 has returned from is durable.
 """
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -22,6 +23,7 @@ from bulkaudio.ledger.rows import (
     RunRow,
     Total,
     row_of,
+    run_of,
     text_of,
     time_of,
 )
@@ -61,8 +63,20 @@ class Ledger:
         await self._database.aclose()
 
     async def check(self) -> None:
-        """Walk every page, which opening does only up to a certain size."""
-        await self._database.read(lambda connection: check_whole(connection, self.path))
+        """Walk every page and hold every index to its table, which opening has no time for."""
+        await self._database.read(
+            lambda connection: check_whole(connection, self.path, "integrity_check")
+        )
+
+    async def check_values(self) -> None:
+        """Read every row: what no sum of SQLite's protects may be no value of ours any more."""
+
+        def read(connection: sqlite3.Connection) -> None:
+            for values in connection.execute(SELECT):
+                row_of(values)
+
+        await self._database.read(read)
+        await self.last_run()
 
     async def pins(self) -> dict[str, str]:
         """Everything the archive remembers about itself."""
@@ -123,21 +137,15 @@ class Ledger:
 
     async def last_run(self) -> RunRow | None:
         """Return the run that was started last."""
-        row = await self._database.read(
-            lambda connection: connection.execute(
+
+        def find(connection: sqlite3.Connection) -> RunRow | None:
+            row = connection.execute(
                 "SELECT run_id, started_at, finished_at, scope, summary FROM runs "
                 "ORDER BY number DESC LIMIT 1"
             ).fetchone()
-        )
-        if row is None:
-            return None
-        return RunRow(
-            run_id=row[0],
-            started_at=datetime.fromisoformat(row[1]),
-            finished_at=time_of(row[2]),
-            scope=row[3],
-            summary=row[4],
-        )
+            return None if row is None else run_of(row)
+
+        return await self._database.read(find)
 
     async def was_clean(self) -> bool:
         """Whether the last run came to its end; asked before `start_run`."""
@@ -196,14 +204,16 @@ class Ledger:
             "SELECT started_at FROM recordings "
             "WHERE conversation_id = ? AND direction = ? AND status <> 'saved'"
         )
-        rows = await self._database.read(
-            lambda connection: [
+
+        def find(connection: sqlite3.Connection) -> Sequence[Recording]:
+            rows = [
                 connection.execute(query, (r.conversation_id, r.direction)).fetchone()
                 for r in recordings
             ]
-        )
-        pairs = zip(recordings, rows, strict=True)
-        return [replace(r, started_at=time_of(row[0])) for r, row in pairs if row is not None]
+            pairs = zip(recordings, rows, strict=True)
+            return [replace(r, started_at=time_of(row[0])) for r, row in pairs if row is not None]
+
+        return await self._database.read(find)
 
     async def start_listing(
         self, scope: str, since: datetime | None, until: datetime
@@ -249,25 +259,29 @@ class Ledger:
 
     async def oldest_open(self) -> LedgerRow | None:
         """Return the unsettled recording whose call, or first sight, is the longest ago."""
-        row = await self._database.read(
-            lambda connection: connection.execute(
+
+        def find(connection: sqlite3.Connection) -> LedgerRow | None:
+            row = connection.execute(
                 f"{SELECT} INDEXED BY unsettled WHERE {UNSETTLED} "
                 "ORDER BY coalesce(started_at, first_seen_at), id LIMIT 1"
             ).fetchone()
-        )
-        return None if row is None else row_of(row)
+            return None if row is None else row_of(row)
+
+        return await self._database.read(find)
 
     async def rows_after(
         self, rowid: int, limit: int, statuses: Sequence[Status] = ALL
     ) -> Sequence[LedgerRow]:
         """Return a page of rows in the order they were first seen; empty at the end."""
-        rows = await self._database.read(
-            lambda connection: connection.execute(
+
+        def find(connection: sqlite3.Connection) -> Sequence[LedgerRow]:
+            rows = connection.execute(
                 f"{SELECT} WHERE id > ? AND instr(?, status) ORDER BY id LIMIT ?",
                 (rowid, " ".join(statuses), limit),
-            ).fetchall()
-        )
-        return [row_of(row) for row in rows]
+            )
+            return [row_of(row) for row in rows]
+
+        return await self._database.read(find)
 
     async def saved_after(self, rowid: int, limit: int) -> Sequence[LedgerRow]:
         """Return a page of saved rows; empty at the end."""

@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-from bulkaudio.ledger.rows import ListingRow, text_of, text_or_none, time_of
+from bulkaudio.ledger.rows import ListingRow, instant_of, text_of, text_or_none, time_of
 from bulkaudio.model import Direction
 
 Window = tuple[datetime | None, datetime]
@@ -45,7 +45,7 @@ def unfinished(connection: sqlite3.Connection, scope: str) -> ListingRow | None:
         listing_id=row[0],
         scope=row[1],
         since=time_of(row[2]),
-        until=datetime.fromisoformat(row[3]),
+        until=instant_of(row[3]),
         cursor=row[4],
         offset=row[5],
     )
@@ -61,7 +61,7 @@ def all_unfinished(connection: sqlite3.Connection) -> list[ListingRow]:
             listing_id=row[0],
             scope=row[1],
             since=time_of(row[2]),
-            until=datetime.fromisoformat(row[3]),
+            until=instant_of(row[3]),
         )
         for row in rows
     ]
@@ -76,7 +76,7 @@ def high_water(
         "ORDER BY finished_at, id",
         (scope,),
     )
-    end = covered_until((time_of(since), datetime.fromisoformat(until)) for since, until in rows)
+    end = covered_until((time_of(since), instant_of(until)) for since, until in rows)
     if end is None:
         return None
     waiting = connection.execute(

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from bulkaudio.ledger.rows import text_of, text_or_none, time_of
+from bulkaudio.ledger.rows import instant_of, text_of, text_or_none, time_of
 from bulkaudio.model import (
     Batch,
     Bookmark,
@@ -273,7 +273,7 @@ def _task(
     )
     return Task(
         recording=recording,
-        first_seen_at=datetime.fromisoformat(first_seen_at),
+        first_seen_at=instant_of(first_seen_at),
         failed_for=failed_for,
     )
 

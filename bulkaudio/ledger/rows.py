@@ -1,11 +1,21 @@
 """The ledger's rows as values, and how times become text there."""
 
+import json
+import sqlite3
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
 from bulkaudio.model import Direction, Recording, Status
+
+
+class SpoiltValueError(sqlite3.DatabaseError):
+    """
+    A value that nobody wrote: SQLite has no sums over its pages and hands it out as it is.
+
+    One of SQLite's own errors, so that it is taken for damage wherever those are.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +94,14 @@ SELECT = (
 
 
 def row_of(values: tuple[Any, ...]) -> LedgerRow:
-    """Read a row that was selected by `SELECT`."""
+    """Read a row that was selected by `SELECT`; raises `SpoiltValueError`."""
+    try:
+        return _row_of(values)
+    except (ValueError, TypeError) as error:
+        raise SpoiltValueError(f"recording {values[0]}: {error}") from error
+
+
+def _row_of(values: tuple[Any, ...]) -> LedgerRow:
     recording = Recording(
         conversation_id=values[1], direction=Direction(values[2]), started_at=time_of(values[3])
     )
@@ -93,7 +110,7 @@ def row_of(values: tuple[Any, ...]) -> LedgerRow:
         rowid=values[0],
         recording=recording,
         status=Status(values[4]),
-        first_seen_at=datetime.fromisoformat(values[5]),
+        first_seen_at=instant_of(values[5]),
         redaction_requested=None if redaction is None else bool(redaction),
         path=None if values[7] is None else PurePosixPath(values[7]),
         bytes=values[8],
@@ -113,6 +130,22 @@ def row_of(values: tuple[Any, ...]) -> LedgerRow:
     )
 
 
+def run_of(values: tuple[Any, ...]) -> RunRow:
+    """Read id, start, end, scope and summary of a run; raises `SpoiltValueError`."""
+    run = RunRow(
+        run_id=values[0],
+        started_at=instant_of(values[1]),
+        finished_at=time_of(values[2]),
+        scope=values[3],
+        summary=values[4],
+    )
+    try:
+        json.loads(run.summary or "{}")
+    except (ValueError, TypeError) as error:
+        raise SpoiltValueError(f"summary of run {run.run_id}: {error}") from error
+    return run
+
+
 def text_of(time: datetime) -> str:
     """
     Write an aware time as ISO 8601 in UTC, ``2026-11-22T06:00:00.000000Z``.
@@ -130,5 +163,13 @@ def text_or_none(time: datetime | None) -> str | None:
 
 
 def time_of(text: str | None) -> datetime | None:
-    """Read a time that may be unknown."""
-    return None if text is None else datetime.fromisoformat(text)
+    """Read a time that may be unknown; raises `SpoiltValueError`."""
+    return None if text is None else instant_of(text)
+
+
+def instant_of(text: str) -> datetime:
+    """Read what `text_of` wrote; raises `SpoiltValueError`."""
+    try:
+        return datetime.fromisoformat(text)
+    except (ValueError, TypeError) as error:
+        raise SpoiltValueError(f"a time: {error}") from error
