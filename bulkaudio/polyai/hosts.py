@@ -66,6 +66,8 @@ VARIABLES = {Host.AUDIO: "BULKAUDIO_AUDIO_URL", Host.LISTING: "BULKAUDIO_CONVERS
 _OTHER = {Host.AUDIO: Host.LISTING, Host.LISTING: Host.AUDIO}
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9.])?")
+_PLAIN = re.compile(r"[\x21-\x7e]+")
+_PLACE = re.compile(r"(\[[^\[\]]*\]|[^\[\]:]*)(:[0-9]*)?")
 _PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@/%-]*")
 
 
@@ -162,6 +164,9 @@ def checked(url: str, host: Host) -> str:
         UsageError: Unless it is https, or http to this machine; and names nothing but a place.
     """
     shown = f"{VARIABLES[host]} {printable(_without_userinfo(url))!r}"
+    if not _PLAIN.fullmatch(url):
+        # urlsplit drops line ends and tabs, so that another host would be asked than is written.
+        raise UsageError(f"{shown} has characters that no URL has", fix="write https://HOST")
     try:
         parts = urlsplit(url)
         # Reading the port is what checks it.
@@ -174,6 +179,8 @@ def checked(url: str, host: Host) -> str:
         raise UsageError(
             f"{shown} holds credentials", fix="leave them out: the key has its own setting"
         )
+    if not _PLACE.fullmatch(parts.netloc):
+        raise UsageError(f"{shown} has more than one host", fix="write https://HOST[:PORT]")
     if "?" in url or "#" in url:
         raise UsageError(f"{shown} has a query or a fragment", fix="write https://HOST[/PATH]")
     if not _PATH.fullmatch(parts.path) or not {".", ".."}.isdisjoint(parts.path.split("/")):
