@@ -9,7 +9,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bulkaudio.errors import StorageError
@@ -108,8 +108,8 @@ def make_root(root: Path) -> None:
             try:
                 make_folder(folder.name, parent_fd)
             finally:
-                os.close(parent_fd)
-        os.close(open_any_folder(root))
+                let_go(parent_fd)
+        let_go(open_any_folder(root))
     except FileNotFoundError as error:
         raise StorageError(
             f"the folder {root} cannot be made: {error.strerror}",
@@ -139,6 +139,17 @@ def open_any_folder(path: Path) -> int:
     return os.open(path, _FOLDER_FLAGS)
 
 
+def let_go(fd: int) -> None:
+    """
+    Close a folder or a lock.
+
+    Nothing is lost with it: what must reach the disk was synced, and the system closes a descriptor
+    also when it reports an error.
+    """
+    with suppress(OSError):
+        os.close(fd)
+
+
 class Folders:
     """The folders below an archive's root."""
 
@@ -151,7 +162,7 @@ class Folders:
         """Let go of the root; may be called again."""
         fd, self.root_fd = self.root_fd, -1
         if fd >= 0:
-            os.close(fd)
+            let_go(fd)
 
     @contextmanager
     def opened(self, parts: Sequence[str], *, create: bool = False) -> Iterator[int]:
@@ -160,7 +171,7 @@ class Folders:
         try:
             yield fd
         finally:
-            os.close(fd)
+            let_go(fd)
 
     def open(self, parts: Sequence[str], *, create: bool = False) -> int:
         """
@@ -174,10 +185,10 @@ class Folders:
         try:
             for depth, name in enumerate(parts, start=1):
                 child = self._enter(fd, tuple(parts[:depth]), name, create=create)
-                os.close(fd)
+                let_go(fd)
                 fd = child
         except BaseException:
-            os.close(fd)
+            let_go(fd)
             raise
         return fd
 
@@ -197,7 +208,7 @@ class Folders:
                 reach(Step.FOLDER_SYNC)
                 os.fsync(parent_fd)
             except BaseException:
-                os.close(fd)
+                let_go(fd)
                 raise
             self._durable.add(path)
         return fd

@@ -29,6 +29,7 @@ from bulkaudio.stores.disk import (
     STATE_FOLDER,
     Folders,
     create_file,
+    let_go,
     make_root,
     translated,
     unlink_if_there,
@@ -187,7 +188,7 @@ class LocalStore:
     def _close(self) -> None:
         self._bench.pool.shutdown(wait=True)
         publishing.sweep(self._bench)
-        os.close(self._bench.folder_fd)
+        let_go(self._bench.folder_fd)
         self._folders.close()
 
     def _write_sidecars(self, texts: Mapping[str, bytes]) -> None:
@@ -240,7 +241,7 @@ def fault_of(durable: "asyncio.Future[None]") -> StorageError | None:
 
 def _prepare(root: Path) -> None:
     folders, bench_fd = _open(root)
-    os.close(bench_fd)
+    let_go(bench_fd)
     folders.close()
 
 
@@ -253,7 +254,7 @@ def _open(root: Path) -> tuple[Folders, int]:
             try:
                 _prove_writable(bench_fd)
             except BaseException:
-                os.close(bench_fd)
+                let_go(bench_fd)
                 raise
         except BaseException:
             folders.close()

@@ -21,7 +21,7 @@ from typing import Self
 from bulkaudio.errors import ArchiveBusyError
 from bulkaudio.naming import printable
 from bulkaudio.steps import Step, reach
-from bulkaudio.stores.disk import FILE_MODE, translated
+from bulkaudio.stores.disk import FILE_MODE, let_go, translated
 
 HOLDER_BYTES = 300
 
@@ -79,7 +79,7 @@ class ArchiveLock:
         """Let the next run in; safe to call again."""
         fd, self._fd = self._fd, None
         if fd is not None:
-            os.close(fd)
+            let_go(fd)
 
     def _wait(self, fd: int) -> None:
         give_up_at, polls = time.monotonic() + BRIEF_S, 0

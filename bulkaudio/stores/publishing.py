@@ -22,6 +22,7 @@ from bulkaudio.stores.disk import (
     FILE_MODE,
     Folders,
     create_file,
+    let_go,
     open_for_reading,
     storage_error,
     unlink_if_there,
@@ -62,7 +63,7 @@ class Publisher:
             self._sync_folders()
         finally:
             for fd in self._open.values():
-                os.close(fd)
+                let_go(fd)
         return self._published, self._fault
 
     def _publish_one(self, staged: Staged) -> bool:

@@ -9,7 +9,7 @@ import asyncio
 import json
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -29,8 +29,15 @@ DIRECTIONS = ("user", "agent")
 CALLS = 4
 KILLED, INTERRUPTED, LOCAL = 137, 143, 6
 
-MENDED = {(Step.INSPECT_OPEN, Action.EIO), (Step.INSPECT_READ, Action.EIO)}
-"""What the disk has lost is fetched again: no reason to end a run."""
+MENDED = {
+    Step.INSPECT_OPEN: (Action.EIO,),
+    Step.INSPECT_READ: (Action.EIO,),
+    Step.STAGE_REMOVE: ERRORS,
+}
+"""
+Errors that are no reason to end a run: what the disk has lost is fetched again, and what cannot be
+removed now is removed at the next start.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +102,7 @@ class Ground:
 
     Attributes:
         template: The state that every archive starts from; None: there is none yet.
+        foreign: What somebody else has put into it, by final path.
         blows: How many have struck.
     """
 
@@ -102,24 +110,21 @@ class Ground:
     folder: Path
     words: tuple[str, ...]
     template: Path | None = None
+    foreign: Mapping[str, bytes] = field(default_factory=dict)
     blows: int = 0
     _made: int = field(default=0, init=False)
 
     @classmethod
     @asynccontextmanager
-    async def at(cls, folder: Path, words: tuple[str, ...] | None = None) -> AsyncIterator[Self]:
-        """Open a ground; `words` are those of every run, or of one fed from a file of ids."""
-        calls = Calls(count=CALLS, speech_s=(0.05, 0.3), chat_share=0.0, opt_out_share=0.0)
+    async def at(cls, folder: Path, *, count: int = CALLS) -> AsyncIterator[Self]:
+        """Open a ground where `count` calls are wanted, named in a file."""
+        calls = Calls(count=count, speech_s=(0.05, 0.3), chat_share=0.0, opt_out_share=0.0)
         async with Simulator(calls=calls, keys=(Key(value=CANARY),)) as simulator:
             csv = folder / "calls.csv"
             csv.write_text("\n".join(["conversation_id", *calls.ids()]) + "\n")
             directions = (word for side in DIRECTIONS for word in ("--direction", side))
-            source = ("--csv", str(csv)) if words is None else words
-            yield cls(
-                simulator=simulator,
-                folder=folder,
-                words=(*source, *directions, "--metadata", "basic"),
-            )
+            words = ("--csv", str(csv), *directions, "--metadata", "basic")
+            yield cls(simulator=simulator, folder=folder, words=words)
 
     @property
     def ids(self) -> list[str]:
@@ -153,7 +158,7 @@ class Ground:
         urls = (self.simulator.audio_url, self.simulator.conversations_url)
         names = ("BULKAUDIO_AUDIO_URL", "BULKAUDIO_CONVERSATIONS_URL")
         env = {**dict(zip(names, urls, strict=True)), "POLYAI_API_KEY": CANARY}
-        return Archive(cwd=cwd, env=env, truth=self.truth, asked=self.asked)
+        return Archive(cwd=cwd, env=env, truth=self.truth, asked=self.asked, foreign=self.foreign)
 
     async def struck(self, archive: Archive, blow: Blow, *words: str) -> Ended | None:
         """Run with a blow, and check what always holds; None when it was never reached."""
@@ -174,6 +179,13 @@ class Ground:
         """Make the state that a blow leaves behind the one that all archives start from."""
         archive = await self.archive()
         assert await self.struck(archive, blow) is not None
+        self.template = archive.cwd
+
+    async def complete(self) -> None:
+        """Make an archive that has everything the one that all archives start from."""
+        archive = await self.archive()
+        ended = await archive.download(*self.words)
+        assert ended.code == 0, ended.stderr
         self.template = archive.cwd
 
     async def heal(self, archive: Archive) -> None:
@@ -227,22 +239,32 @@ def check_end(archive: Archive, ended: Ended, action: Action) -> None:
         assert summary["error"]["message"] in ended.stderr
 
 
-async def strike(ground: Ground, blow: Blow) -> bool:
+def ends_a_run(blow: Blow) -> bool:
+    """Whether it is an error that a run cannot go on after."""
+    return blow.action in ERRORS and blow.action not in MENDED.get(blow.step, ())
+
+
+Look = Callable[[Archive], None]
+"""A closer look at an archive between the blow and the next run."""
+
+
+async def strike(ground: Ground, blow: Blow, look: Look | None = None) -> bool:
     """Let one blow fall, look, and heal; false when its step was not reached so often."""
     archive = await ground.archive()
     ended = await ground.struck(archive, blow)
     if ended is None:
         return False
     check_end(archive, ended, blow.action)
-    if blow.action in ERRORS and (blow.step, blow.action) not in MENDED:
-        assert ended.code == LOCAL, ended.stdout
+    assert not ends_a_run(blow) or ended.code == LOCAL, ended.stdout
+    if look is not None:
+        look(archive)
     await ground.heal(archive)
     return True
 
 
-async def strike_all(ground: Ground, blow: Blow) -> None:
+async def strike_all(ground: Ground, blow: Blow, look: Look | None = None) -> None:
     """Let it fall at the first, second, third … reach, until it is reached no more."""
     number = 0
-    while await strike(ground, replace(blow, number=number + 1)):
+    while await strike(ground, replace(blow, number=number + 1), look):
         number += 1
     assert number, f"{blow.step} is never reached"

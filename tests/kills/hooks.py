@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -63,11 +64,13 @@ def break_step(order: dict[str, Any]) -> None:
 
 def hold_thread(order: dict[str, Any]) -> None:
     """
-    Hold the first thread of a kind at its first step until somebody traces it.
+    Hold the first thread of a kind at its first step until strace has its calls.
 
     The store has one thread, so that the order of its calls is the same in every run.
     """
     _small_batches(order["batch"])
+    # What asyncio makes for itself: what follows the first call must be in the same thread.
+    setattr(futures, "ThreadPoolExecutor", partial(futures.ThreadPoolExecutor, 1))  # noqa: B010
     opened = LocalStore.open
     setattr(LocalStore, "open", partial(opened, executor_threads=1))  # noqa: B010  # a method
     lock = threading.Lock()
@@ -82,7 +85,7 @@ def hold_thread(order: dict[str, Any]) -> None:
             if held:
                 return
             held.append(threading.get_native_id())
-        _wait_for_tracer(held[0], Path(order["note"]))
+        _wait_for_tracer(held[0], Path(order["note"]), Path(order["log"]))
 
     sys.addaudithook(hook)
 
@@ -126,13 +129,14 @@ def _act(action: Action) -> None:
             raise OSError(number, os.strerror(number))
 
 
-def _wait_for_tracer(thread: int, note: Path) -> None:
+def _wait_for_tracer(thread: int, note: Path, log: Path) -> None:
+    """Tell which thread it is, and go on once a call of it has come into the log."""
     written = note.with_name(f"{note.name}.new")
     written.write_text(str(thread))
     written.rename(note)
     give_up_at = time.monotonic() + ATTACH_S
-    status = Path(f"/proc/self/task/{thread}/status")
-    while "TracerPid:\t0\n" in status.read_text():
+    while not (log.exists() and log.stat().st_size):
         if time.monotonic() > give_up_at:
             raise AssertionError("nobody traces this thread")
         time.sleep(0.002)
+        os.getppid()
