@@ -187,10 +187,15 @@ class WireServer:
         scripts: For the first request, the second, …; the last one answers all that follow.
         tls: None speaks plain HTTP.
         greet: Called for each connection before its first request is read.
+        listener: Where it listens; None: on any port of loopback.
     """
 
     def __init__(
-        self, *scripts: Script, tls: ssl.SSLContext | None = None, greet: Script | None = None
+        self,
+        *scripts: Script,
+        tls: ssl.SSLContext | None = None,
+        greet: Script | None = None,
+        listener: socket.socket | None = None,
     ) -> None:
         self.heads: list[Head] = []
         self.connections = 0
@@ -199,6 +204,7 @@ class WireServer:
         self.scripts: tuple[Script, ...] = scripts or (hangs,)
         self._tls = tls
         self._greet = greet
+        self._listener = listener
         self._server: asyncio.Server | None = None
         self._open: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
         self._errors: list[BaseException] = []
@@ -213,7 +219,10 @@ class WireServer:
         return [head.target for head in self.heads]
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        where: dict[str, Any] = {"host": "127.0.0.1", "port": 0}
+        if self._listener is not None:
+            where = {"sock": self._listener}
+        self._server = await asyncio.start_server(self._serve, **where, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
