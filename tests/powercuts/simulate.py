@@ -39,31 +39,24 @@ class FileSystem:
 
     mebibytes: int
     make: tuple[str, ...]
-    options: str = "loop,noatime"
+    options: str
     workers: int | None = None
 
 
 FILE_SYSTEMS = {
-    # The smallest journal: it comes round, and its checkpoints are part of what is cut.
-    # And no commit because time has passed, which would hide what is missing.
+    # The smallest journal: it comes round, so that its checkpoints are part of what is cut. And no
+    # commit because time has passed, which would hide what is missing.
     "ext4": FileSystem(
         mebibytes=64,
+        make=("mkfs.ext4", "-q", "-b4096", "-Jsize=4", "-Enodiscard,lazy_itable_init=0"),
         options="loop,noatime,commit=600",
-        make=(
-            "mkfs.ext4",
-            "-q",
-            "-b",
-            "4096",
-            "-J",
-            "size=4",
-            "-E",
-            "nodiscard,lazy_itable_init=0",
-        ),
     ),
     # Copies of one image have one name: xfs refuses the second one unless told to, and btrfs takes
     # it for the first.
     "xfs": FileSystem(
-        mebibytes=320, make=("mkfs.xfs", "-q", "-K"), options="loop,noatime,nouuid,nodiscard"
+        mebibytes=320,
+        make=("mkfs.xfs", "-q", "-K"),
+        options="loop,noatime,nouuid,nodiscard",
     ),
     "btrfs": FileSystem(
         mebibytes=320,
