@@ -267,7 +267,8 @@ class ArchiveMachine(RuleBasedStateMachine):
 
     def _start(self, broken: Break | None) -> None:
         """Open what is on the disk; a broken start is begun again."""
-        if not self.night.survives("start", broken, lambda: self.night.start(self.now)):
+        name = "recover" if self.night.temporaries() else "start"
+        if not self.night.survives(name, broken, lambda: self.night.start(self.now)):
             self.night.start(self.now)
         self.model.seen = set()
         assert self.night.temporaries() == [], "no leftovers after a start"

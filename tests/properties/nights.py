@@ -76,7 +76,7 @@ class Night:
         place = MEMORY if MEMORY.is_dir() else None
         self._folder = tempfile.TemporaryDirectory(prefix="bulkaudio-night-", dir=place)
         self._copies = 0
-        self._usual_steps: dict[str, int] = {}
+        self._most_steps: dict[str, int] = {}
         self._runner = asyncio.Runner()
         self._context: AbstractAsyncContextManager[OpenArchive] | None = None
         self._archive: OpenArchive | None = None
@@ -131,7 +131,7 @@ class Night:
         After a kill the archive is what the copy holds, and what was reported is what had been.
 
         Args:
-            name: Of what is done: breaks are spread over as many steps as it took the last time.
+            name: Of what is done: breaks are spread over as many steps as it has taken before.
         """
         crash = self._crash(name, broken)
         try:
@@ -140,7 +140,7 @@ class Night:
         except BulkAudioError:
             if crash.happened_at is None or crash.witnessed is not None:
                 raise
-        self._usual_steps[name] = max(crash.steps, 1)
+        self._most_steps[name] = max(crash.steps, self._most_steps.get(name, 1))
         if crash.happened_at is None:
             return True
         event(f"{name}: {'failed' if crash.witnessed is None else 'killed'} at {crash.happened_at}")
@@ -159,7 +159,7 @@ class Night:
         self._copies += 1
         at, code = broken or (None, None)
         return Crash(
-            at=None if at is None else at % self._usual_steps.get(name, 10),
+            at=None if at is None else at % self._most_steps.get(name, 25),
             code=code,
             archive=self.root,
             copy=Path(self._folder.name) / str(self._copies),
