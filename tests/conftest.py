@@ -1,7 +1,9 @@
 """What every test gets: no blocking call on the loop, and nothing from the user's own environment."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -49,3 +51,23 @@ def inside(
     folder = tmp_path / "work"
     folder.mkdir()
     return Inside(folder, monkeypatch, capsys)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests have recorded as figures: the sum of each number, and every text."""
+    sums: Counter[str] = Counter()
+    said: list[str] = []
+    for report in chain.from_iterable(terminalreporter.stats.values()):
+        # The last of a test's three reports has all of its figures.
+        if isinstance(report, pytest.TestReport) and report.when == "teardown":
+            for name, value in report.user_properties:
+                if isinstance(value, int):
+                    sums[name] += value
+                else:
+                    said.append(f"{report.nodeid}: {name}: {value}")
+    if sums or said:
+        terminalreporter.section("figures")
+        for name, total in sorted(sums.items()):
+            terminalreporter.line(f"{total:6,} {name}")
+        for line in said:
+            terminalreporter.line(line)

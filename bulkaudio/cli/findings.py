@@ -85,14 +85,16 @@ class Findings:
 
     @property
     def exit_code(self) -> int:
-        """0 when everything is whole, or whole again."""
+        """0 when everything is whole, or whole again, and nothing went wrong on the way."""
         if self.report.is_clean:
             return 0
         if self.refetch is None or self.report.is_truncated:
             return DAMAGE_EXIT_CODE
         # Also what was found to have no recording any more, or not yet, is still damage.
         is_whole = self.refetch.counts.saved == len(self.report.findings)
-        return 0 if is_whole else self.refetch.exit_code or DAMAGE_EXIT_CODE
+        if is_whole and self.refetch.error is None:
+            return 0
+        return self.refetch.exit_code or DAMAGE_EXIT_CODE
 
     def document(self) -> dict[str, Any]:
         """Return what ``verify --json`` prints."""

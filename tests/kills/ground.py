@@ -9,7 +9,8 @@ import asyncio
 import json
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from bulkaudio.simulator.calls import Calls
 from bulkaudio.simulator.server import Simulator
 from bulkaudio.steps import Step
 from tests.forked import Ended, run_forked
-from tests.kills.hooks import ERRORS, Action
+from tests.kills.hooks import ERRORS, SIGNALS, Action
 from tests.oracle import CANARY, Trial
 from tests.program import temporary_files, wavs
 
@@ -68,6 +69,10 @@ class Blow:
         }
 
 
+BLOWS: Counter[str] = Counter()
+"""What has struck so far in this process."""
+
+
 class Archive(Trial):
     """A trial that may be killed before its ledger knows a table."""
 
@@ -103,7 +108,6 @@ class Ground:
     Attributes:
         template: The state that every archive starts from; None: there is none yet.
         foreign: What somebody else has put into it, by final path.
-        blows: How many have struck.
     """
 
     simulator: Simulator
@@ -111,7 +115,6 @@ class Ground:
     words: tuple[str, ...]
     template: Path | None = None
     foreign: Mapping[str, bytes] = field(default_factory=dict)
-    blows: int = 0
     _made: int = field(default=0, init=False)
 
     @classmethod
@@ -170,10 +173,14 @@ class Ground:
         )
         ended = await run_forked(order)
         if note.exists():
-            self.blows += 1
+            self.count(blow.action)
             return ended
         assert ended.code == 0, ended.stderr
         return None
+
+    def count(self, action: Action) -> None:
+        """Note that something has struck."""
+        BLOWS[action if action in SIGNALS else "error"] += 1
 
     async def prepare(self, blow: Blow) -> None:
         """Make the state that a blow leaves behind the one that all archives start from."""
@@ -237,6 +244,11 @@ def check_end(archive: Archive, ended: Ended, action: Action) -> None:
         assert summary["error"]["kind"] in {StorageError.__name__, LedgerError.__name__}
         assert summary["error"]["fix"]
         assert summary["error"]["message"] in ended.stderr
+
+
+def actions_at(step: Step, actions: Sequence[Action] = tuple(Action)) -> Sequence[Action]:
+    """Which of these may befall a program at a step."""
+    return [each for each in actions if step is not Step.ACKNOWLEDGE or each not in ERRORS]
 
 
 def ends_a_run(blow: Blow) -> bool:

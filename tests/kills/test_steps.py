@@ -1,13 +1,12 @@
 """Every step of the durable path, every time it is taken: a kill, a signal or an error there."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from bulkaudio.steps import Step
-from tests.kills.ground import Blow, Ground, strike, strike_all
-from tests.kills.hooks import ERRORS, Action
+from tests.kills.ground import Blow, Ground, actions_at, strike, strike_all
+from tests.kills.hooks import Action
 
 FIRST_RUN = (
     *(Step.FOLDER_OPEN, Step.FOLDER_CREATE, Step.FOLDER_MODE, Step.FOLDER_SYNC),
@@ -21,14 +20,6 @@ FIRST_RUN = (
     *(Step.SIDECAR_PUBLISH, Step.LEDGER_CLOSE),
 )
 """Taken by a first run that is fed from a file of ids and fetches metadata, too."""
-
-CANNOT_FAIL = {Step.ACKNOWLEDGE}
-"""No call comes next: only a kill may come here."""
-
-
-def actions_at(step: Step) -> Sequence[Action]:
-    """What may befall a program at a step."""
-    return [each for each in Action if step not in CANNOT_FAIL or each not in ERRORS]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,6 @@ async def strike(ground: Ground, fault: Fault) -> bool:
     archive = await ground.archive()
     traced = await run_traced(ground, archive, fault)
     if not traced.was_struck:
-        ground.blows -= 1
         assert traced.ended.code == 0
         return False
     # In place of a failing close, strace makes none: the kernel would have closed all the same.

@@ -95,8 +95,10 @@ async def run_traced(ground: Ground, archive: Archive, fault: Fault) -> Traced:
         await until(lambda: note.exists() or fork.has_ended)
         tracing = await _attach(note, log, fault)
         ended = await _end_of(fork, tracing)
-    ground.blows += 1
-    return Traced(ended=ended, calls=log.read_text().splitlines())
+    traced = Traced(ended=ended, calls=log.read_text().splitlines())
+    if traced.was_struck:
+        ground.count(fault.action)
+    return traced
 
 
 async def _attach(note: Path, log: Path, fault: Fault) -> asyncio.subprocess.Process:
