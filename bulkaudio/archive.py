@@ -17,7 +17,7 @@ from bulkaudio.model import Direction
 from bulkaudio.naming import Layout, printable
 from bulkaudio.polyai.request import segment
 from bulkaudio.settings import DEFAULT_LAYOUT
-from bulkaudio.stores.disk import STATE_FOLDER
+from bulkaudio.stores.disk import STATE_FOLDER, translated
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
 
@@ -132,9 +132,15 @@ class OpenArchive:
 
 
 def is_archive(root: Path) -> bool:
-    """Whether an archive was begun there, even one that lost its ledger; blocks."""
+    """
+    Whether an archive was begun there, even one that lost its ledger; blocks.
+
+    Raises:
+        StorageError: This user may not look.
+    """
     # So that a lost ledger is named, and not the options that it would have remembered.
-    return any((root / name).exists() for name in (STATE_FOLDER, *Direction))
+    with translated(root):
+        return any((root / name).exists() for name in (STATE_FOLDER, *Direction))
 
 
 @asynccontextmanager

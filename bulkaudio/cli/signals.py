@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from bulkaudio.cli.failure import say
 from bulkaudio.observe.pace import Speedometer, status_line
@@ -34,26 +35,30 @@ class Signals:
         loop = asyncio.get_running_loop()
         speed = Speedometer()
         speed.read(self.tally.snapshot())
-        taken = []
+        taken: dict[signal.Signals, Any] = {}
         for name in STOPPING:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                taken[number] = signal.getsignal(number)
                 loop.add_signal_handler(number, self._stop, loop, number)
-                taken.append(number)
         if hasattr(signal, "SIGUSR1"):
+            taken[signal.SIGUSR1] = signal.getsignal(signal.SIGUSR1)
             loop.add_signal_handler(signal.SIGUSR1, self._tell, speed)
-            taken.append(signal.SIGUSR1)
         try:
             yield
         finally:
-            for number in taken:
+            for number, before in taken.items():
                 loop.remove_signal_handler(number)
+                if before is not None:
+                    signal.signal(number, before)
 
     def _stop(self, loop: asyncio.AbstractEventLoop, number: signal.Signals) -> None:
         if self.stopper.is_stopping:
             self.stopper.stop(number.name, 128 + number, now=True)
-            # Should even that hang, the next one ends the process as it would have without us.
+            # Should even that hang, the next one ends the process, also one on the keyboard: a
+            # KeyboardInterrupt would come up anywhere in the loop and be told as an error.
             loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
             self._say("stopping now; what is unfinished is left for the next run")
             return
         self.stopper.stop(number.name, 128 + number)

@@ -6,15 +6,20 @@ test's own folder, networks and groups of processes end with what holds them ope
 """
 
 import ctypes
+import fcntl
 import os
 import resource
+import socket
 import stat
+import struct
 import subprocess
+import sys
 import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shutil import which
 from tempfile import mkdtemp
 from typing import Any
 
@@ -26,6 +31,9 @@ from tests.program import wavs
 
 NOBODY = 65534
 
+_CLONE_NEWNET = 0x40000000
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 0x1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -215,3 +223,127 @@ def removed(path: Path) -> None:
         path.rmdir()
     else:
         path.unlink()
+
+
+# Surroundings.
+
+
+def become_nobody() -> None:
+    """Give all rights up, for good."""
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def without_streams(*broken: str) -> None:
+    """Close standard streams, or lead them to where nobody reads or there is no room."""
+    for each in broken:
+        name, how = each.split(" ")
+        fd = ("stdin", "stdout", "stderr").index(name)
+        if how == "closed":
+            os.close(fd)
+        elif how == "full":
+            os.dup2(os.open("/dev/full", os.O_WRONLY), fd)
+        else:
+            reader, writer = os.pipe()
+            os.close(reader)
+            os.dup2(writer, fd)
+            # What the interpreter made of the stream before believes that it can seek.
+            setattr(sys, name, open(fd, "w", buffering=1, closefd=False))  # noqa: SIM115
+
+
+def in_a_deleted_folder() -> None:
+    """Stand in a folder that is no longer there."""
+    folder = Path("gone")
+    folder.mkdir()
+    os.chdir(folder)
+    (Path("..") / "gone").rmdir()
+
+
+# Networks.
+
+
+class Network:
+    """A network of its own in which only loopback exists; gone when nobody is in it any more."""
+
+    def __init__(self) -> None:
+        self._fd = -1
+
+    @property
+    def path(self) -> str:
+        """What leads into it."""
+        return f"/proc/{os.getpid()}/fd/{self._fd}"
+
+    def listen(self) -> socket.socket:
+        """Make the network, and a socket of this process that listens in it."""
+        made: list[socket.socket | OSError] = []
+        # A thread of its own, because a network belongs to the thread that made it.
+        thread = threading.Thread(target=self._make, args=(made,))
+        thread.start()
+        thread.join()
+        if isinstance(made[0], OSError):
+            pytest.skip(f"no network can be made here: {made[0].strerror}")
+        return made[0]
+
+    def _make(self, made: "list[socket.socket | OSError]") -> None:
+        try:
+            _checked(_LIBC.unshare(_CLONE_NEWNET))
+            self._fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+            with socket.socket() as any_:
+                fcntl.ioctl(any_, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+            made.append(socket.create_server(("127.0.0.1", 0)))
+        except OSError as error:
+            made.append(error)
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._fd >= 0:
+            os.close(self._fd)
+
+    def run(self, *command: str, text: str = "") -> None:
+        """Run a program in it, e.g. ``nft``."""
+        if which(command[0], path="/usr/sbin:/sbin:/usr/bin:/bin") is None:
+            pytest.skip(f"there is no {command[0]} here")
+        done = subprocess.run(
+            ["nsenter", f"--net={self.path}", *command],
+            input=text,
+            pass_fds=(self._fd,),
+            env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"},
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if any(lack in done.stderr for lack in ("not permitted", "not supported", "No such file")):
+            pytest.skip(f"this kernel lets {command[0]} not do that: {done.stderr.strip()}")
+        assert done.returncode == 0, done.stderr
+
+    def rule(self, verdict: str) -> None:
+        """Do that with every packet to the server, e.g. ``drop``; nothing with ``accept``."""
+        table = "table inet faults"
+        chain = "type filter hook input priority 0; policy accept;"
+        rules = f"{table}\ndelete {table}\n{table} {{\nchain input {{\n{chain}\n{verdict}\n}}\n}}\n"
+        self.run("nft", "-f", "-", text=rules)
+
+
+@contextmanager
+def network() -> Iterator[Network]:
+    """Make room for a network."""
+    need_root("make a network")
+    made = Network()
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def in_network(path: str) -> None:
+    """Put this process into a network."""
+    fd = os.open(path, os.O_RDONLY)
+    _checked(_LIBC.setns(fd, _CLONE_NEWNET))
+    os.close(fd)
+
+
+def _checked(result: int) -> None:
+    if result:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
