@@ -59,13 +59,23 @@ def few(cases: Iterable[Any], by_default: Collection[Any]) -> list[Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disk:
-    """A mounted tmpfs."""
+    """A mounted disk; `image` is what it is kept in, unless it is kept in memory."""
 
     folder: Path
+    image: Path | None = None
 
     def remount(self, options: str) -> None:
         """Change its size, or whether it can be written."""
         subprocess.run(["mount", "-o", f"remount,{options}", self.folder], check=True)
+
+    def repair(self) -> None:
+        """Take it out, check it, and mount it again."""
+        subprocess.run(["umount", self.folder], check=True)
+        checked = subprocess.run(
+            ["/usr/sbin/e2fsck", "-fy", self.image], check=False, capture_output=True
+        )
+        assert checked.returncode in {0, 1}
+        subprocess.run(["mount", "-o", "loop", self.image, self.folder], check=True)
 
 
 @contextmanager
@@ -79,6 +89,29 @@ def disk(folder: Path, options: str) -> Iterator[Disk]:
         pytest.skip(f"this machine mounts no tmpfs: {done.stderr.strip()}")
     try:
         yield Disk(folder=folder)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@contextmanager
+def failing_disk(folder: Path) -> Iterator[Disk]:
+    """Mount an ext4 of its own, which `Disk.remount` with ``abort`` breaks as a bad sector would."""
+    need_root("mount a disk")
+    if which("mkfs.ext4", path="/usr/sbin:/sbin") is None:
+        pytest.skip("Debian's e2fsprogs is not installed")
+    image = folder.with_name(f"{folder.name}.img")
+    with image.open("wb") as file:
+        file.truncate(16 * 2**20)
+    subprocess.run(["/usr/sbin/mkfs.ext4", "-q", image], check=True)
+    folder.mkdir()
+    mounting = ["mount", "-o", "loop", image, folder]
+    done = subprocess.run(mounting, check=False, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"this machine mounts no image: {done.stderr.strip()}")
+    try:
+        (folder / "lost+found").rmdir()
+        folder.chmod(0o700)
+        yield Disk(folder=folder, image=image)
     finally:
         subprocess.run(["umount", "-l", folder], check=True)
 

@@ -1,15 +1,17 @@
 """Disks that are full, small or read-only: said in a sentence, nothing lost, and the run goes on."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.audio import wav_of
-from tests.faults.machine import disk, few, hook, lifted, limited, ordered, refused
-from tests.forked import run_forked
+from tests.faults.machine import disk, failing_disk, few, hook, lifted, limited, ordered, refused
+from tests.forked import forked, run_forked
 from tests.oracle import Trial, trial_on
 from tests.plans import Plans, subject
+from tests.program import until
 from tests.wire import Exchange, WireServer, says, says_json
 
 IDS = tuple(f"CA{n}" for n in range(1, 25))
@@ -107,3 +109,37 @@ async def test_a_file_size_limit(tmp_path: Path, limit: int) -> None:
         trial.check(ended)
         refused(ended, "file-size limit")
         await lifted(trial, *csv)
+
+
+@pytest.mark.parametrize("at", few((1, 8, 16), (8,)))
+async def test_a_disk_that_turns_read_only(tmp_path: Path, at: int) -> None:
+    """As the kernel does after an error of the medium, in the midst of a run."""
+    halted = asyncio.Event()
+
+    async def answer(exchange: Exchange) -> None:
+        if len(server.targets) > at:
+            await halted.wait()
+        await Plans()(exchange)
+
+    async with WireServer(answer) as server:
+        trial = trial_on(server, tmp_path / "work", *IDS, speed=20.0)
+        csv = (*trial.csv(*IDS), *ANY_SPACE, "--concurrency", "4")
+        with failing_disk(trial.archive) as broken:
+            async with forked(trial.order(*trial.words(*csv))) as fork:
+                await until((trial.archive / ".bulkaudio/ledger.db").exists)
+                await until(lambda: len(trial.saved()) >= at)
+                broken.remount("abort")
+                halted.set()
+                ended = await fork.wait()
+            saved = trial.saved()
+            refused(
+                ended,
+                "mounted read-only",
+                "failed to read or write",
+                "may not be written",
+                "hardware fault",
+            )
+            trial.check(ended)
+            broken.repair()
+            assert trial.saved() >= saved
+            await lifted(trial, *csv)

@@ -171,6 +171,21 @@ async def test_during_recovery(tmp_path: Path, step: Step, number: signal.Signal
         assert {trial.asked()[path] for path in before} == {1}
 
 
+async def test_while_the_program_is_being_read(tmp_path: Path) -> None:
+    """Who thinks better of it at once sees no traceback."""
+    (tmp_path / "cyclopts.py").write_text(
+        "import time\nprint('reading', flush=True)\ntime.sleep(50)\n"
+    )
+    env = environment()
+    env["PYTHONPATH"] = f"{tmp_path}:{env['PYTHONPATH']}"
+    async with started("download", env=env, cwd=tmp_path) as process:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"reading\n"
+        process.send_signal(signal.SIGINT)
+        _, stderr = await process.communicate()
+    assert (process.returncode, stderr) == (130, b"")
+
+
 @pytest.mark.parametrize("pause_s", few((0.5, 2.0, 5.0), (0.5,)))
 async def test_a_pause(tmp_path: Path, pause_s: float) -> None:
     """A machine that sleeps for minutes wakes up to broken connections, and goes on."""
