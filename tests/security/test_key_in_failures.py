@@ -58,7 +58,16 @@ def hooked(order: Order, function: str, *arguments: str) -> Order:
     )
 
 
-@pytest.mark.parametrize(("module", "path"), LAYERS, ids=[path for _, path in LAYERS])
+USUAL = {"OpenArchive.bind", "Session._get", "receive", "ClientRequest.send", "Ledger.plan"}
+
+
+@pytest.mark.parametrize(
+    ("module", "path"),
+    [
+        pytest.param(*layer, id=layer[1], marks=[] if layer[1] in USUAL else pytest.mark.slow)
+        for layer in LAYERS
+    ],
+)
 async def test_a_bug_in_any_layer_shows_no_key(module: str, path: str, tmp_path: Path) -> None:
     """Not in its traceback at -vv, not in the variables on the way, not in log or summary."""
     async with WireServer(whole) as server:

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,9 +22,8 @@ WINDOW = (
     "start_time=2026-11-20T00%3A00%3A00Z&end_time=2026-11-21T00%3A00%3A00Z"
     "&limit=1000&client_env=live"
 )
+PLAIN = dict.fromkeys(("agent", "account", "variant"), "P")
 SOURCES = ("flag", "variable", "file")
-TABLE = [(name, SOURCES[at % 3]) for at, name in enumerate(WORDS)]
-WHOLE_TABLE = [(name, source) for name in WORDS for source in SOURCES]
 
 
 def polyai(ids: Sequence[str], cursors: Sequence[str] = ()) -> Script:
@@ -58,59 +57,62 @@ def check_head(head: Head, target: str, port: int, accept: str) -> None:
     assert head.raw.decode("ascii") == expected
 
 
-def list_with(inside: Inside, text: str, source: str) -> Done:
-    """Download a day's calls with `text` as agent, account and variant, each given by `source`."""
+def list_with(inside: Inside, texts: Mapping[str, str], source: str) -> Done:
+    """Download a day's calls with these options, each given by `source`."""
     words = ["download", "--json", "--region", "uk", "--out", str(inside.archive)]
     words += ["--since", "2026-11-20", "--until", "2026-11-21"]
     if source == "flag":
-        words += [f"--agent={text}", f"--account={text}", f"--variant={text}"]
+        words += [f"--{option}={text}" for option, text in texts.items()]
     elif source == "variable":
-        for name in ("AGENT", "ACCOUNT", "VARIANT"):
-            inside.env(f"BULKAUDIO_{name}", text)
+        for option, text in texts.items():
+            inside.env(f"BULKAUDIO_{option.upper()}", text)
     else:
         path = inside.folder / "settings.toml"
-        value = toml_text(text)
-        path.write_text(f"agent = {value}\naccount = {value}\n[download]\nvariant = {value}\n")
+        lines = [f"{option} = {toml_text(text)}" for option, text in texts.items()]
+        path.write_text("\n".join([*lines[:2], "[download]", *lines[2:]]))
         words += ["--config", str(path)]
     return inside.run(*words)
 
 
-def check_value(inside: Inside, text: str, source: str) -> None:
-    """See that a value is sent to the letter in all its places, and nothing else is asked."""
+def check_values(inside: Inside, names: Sequence[str], source: str) -> None:
+    """See that each of three values is sent to the letter in its place, and nothing else is asked."""
+    agent, account, variant = (WORDS[name] for name in names)
+    texts = {"agent": agent, "account": account, "variant": variant}
+    if "\0" in agent + account + variant:
+        source = "file"  # No operating system passes it on in another way.
     with in_thread(WireServer(polyai(["CA1"]))) as server:
         inside.reach(server, KEY)
-        done = list_with(inside, text, source)
+        done = list_with(inside, texts, source)
     assert done.code == 0, done.stderr
-    spelled = encoded(text)
     page, audio = server.heads
-    listing = f"/v3/{spelled}/{spelled}/conversations?{WINDOW}&variant_id={spelled}"
+    place = f"/v3/{encoded(account)}/{encoded(agent)}/conversations"
+    listing = f"{place}?{WINDOW}&variant_id={encoded(variant)}"
     check_head(page, listing, server.port, "application/json")
-    recording = f"/v1/agents/{spelled}/conversations/CA1/audio?direction=combined"
+    recording = f"/v1/agents/{encoded(agent)}/conversations/CA1/audio?direction=combined"
     check_head(audio, recording, server.port, "audio/wav")
     assert wavs(inside.archive) == {"combined/CA1.wav": wav_of("CA1")}
     assert {path.name for path in inside.folder.iterdir()} <= {"archive", "settings.toml"}
 
 
-def can_be_given(text: str, source: str) -> bool:
-    """Whether an operating system passes the text on in this way."""
-    return source == "file" or "\0" not in text
+FILLED = (*WORDS, *tuple(WORDS)[: -len(WORDS) % 3])
+TRIPLES = [(FILLED[at : at + 3], SOURCES[at % 9 // 3]) for at in range(0, len(FILLED), 3)]
+"""Each value once, in one of its three places, by one of the three sources."""
 
 
-@pytest.mark.parametrize(("name", "source"), TABLE)
-def test_a_value_stays_a_value(name: str, source: str, inside: Inside) -> None:
+@pytest.mark.parametrize(("names", "source"), TRIPLES, ids=[names[0] for names, _ in TRIPLES])
+def test_a_value_stays_a_value(names: Sequence[str], source: str, inside: Inside) -> None:
     """Agent, account and variant are one segment or one parameter each, to the letter."""
-    source = source if can_be_given(WORDS[name], source) else "file"
-    check_value(inside, WORDS[name], source)
+    check_values(inside, names, source)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "source"), [each for each in WHOLE_TABLE if each not in TABLE])
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", WORDS)
 def test_a_value_stays_a_value_wherever_it_comes_from(
     name: str, source: str, inside: Inside
 ) -> None:
-    """The same from the command line, a variable and a file."""
-    if can_be_given(WORDS[name], source):
-        check_value(inside, WORDS[name], source)
+    """Each of them in all places at once, from the command line, a variable and a file."""
+    check_values(inside, (name, name, name), source)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -181,7 +183,7 @@ def test_a_cursor_is_sent_back_to_the_letter(inside: Inside) -> None:
     cursors = [*WORDS.values(), "."]
     with in_thread(WireServer(polyai(["CA1"], cursors))) as server:
         inside.reach(server, KEY)
-        done = list_with(inside, "P", "flag")
+        done = list_with(inside, PLAIN, "flag")
     assert done.code == 0, done.stderr
     pages = [head for head in server.heads if head.target.startswith("/v3/")]
     first = f"/v3/P/P/conversations?{WINDOW}&variant_id=P"
@@ -197,7 +199,7 @@ def test_a_channel_stays_a_value(name: str, inside: Inside) -> None:
     with in_thread(WireServer(polyai(["CA1"]))) as server:
         inside.reach(server, KEY)
         inside.env("BULKAUDIO_CHANNEL", WORDS[name])
-        done = list_with(inside, "P", "flag")
+        done = list_with(inside, PLAIN, "flag")
     assert done.code == 0, done.stderr
     (page,) = server.heads
     check_head(

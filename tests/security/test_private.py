@@ -97,8 +97,15 @@ def polyai(audio: Script = whole, *records: object) -> Script:
     return script
 
 
-@pytest.mark.parametrize("log_format", ["text", "json"])
-@pytest.mark.parametrize("metadata", ["none", "basic", "full"])
+@pytest.mark.parametrize(
+    ("metadata", "log_format"),
+    [
+        *(("none", "text"), ("basic", "json"), ("full", "text")),
+        pytest.param("none", "json", marks=pytest.mark.slow),
+        pytest.param("basic", "text", marks=pytest.mark.slow),
+        pytest.param("full", "json", marks=pytest.mark.slow),
+    ],
+)
 def test_who_called_and_what_was_said_is_in_metadata_only(
     metadata: str, log_format: str, inside: Inside
 ) -> None:

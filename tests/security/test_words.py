@@ -108,7 +108,7 @@ def give(inside: Inside, script: Script, *flags: str) -> tuple[Done, Done]:
 
 
 @pytest.mark.parametrize("name", ANSWERS)
-@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("log_format", ["text", pytest.param("json", marks=pytest.mark.slow)])
 def test_no_word_of_an_answer_acts_on_a_terminal(
     log_format: str, name: str, inside: Inside
 ) -> None:
@@ -185,7 +185,12 @@ NAMES = {
 }
 
 
-@pytest.mark.parametrize("name", NAMES)
+USUAL = {"line", "bidi", "bytes"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[] if n in USUAL else pytest.mark.slow) for n in NAMES]
+)
 def test_names_of_files_are_shown_harmlessly(name: str, inside: Inside) -> None:
     """Of the archive, the CSV, the log, the summary and the key; there and missing."""
     text = NAMES[name]
