@@ -17,8 +17,13 @@ from typing import Any
 import ijson
 
 MAX_DEPTH = 100
-MAX_TOKEN_BYTES = 64 * 1024 * 1024
-"""So many bytes without one finished JSON token are no page."""
+MAX_TOKEN_BYTES = 16 * 1024 * 1024
+"""
+So many bytes without one finished JSON token are no page.
+
+The parser looks at a token from its beginning with every piece: this much takes it a second, four
+times as much twenty.
+"""
 
 MAX_CURSOR = 8192
 """Characters; a longer one could not be sent back."""

@@ -31,6 +31,7 @@ def other_program(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE notes (text)")
         connection.commit()
+    path.chmod(0o600)
 
 
 def link_elsewhere(path: Path) -> None:
