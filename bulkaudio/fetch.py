@@ -6,7 +6,7 @@ how often in `bulkaudio.retry`. One attempt is all of it: request, body and proo
 one is waited for, no slot, connection or file is held.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from bulkaudio.errors import BulkAudioError
@@ -77,6 +77,7 @@ class Fetcher:
         self._redacted = redacted
         self._limits = limits
         self._has_noted_label = False
+        self._noted_forms: set[str] = set()
         self._failing: dict[Recording, AttemptFailed] = {}
 
     async def fetch(self, task: Task) -> Fetched | Outcome:
@@ -144,7 +145,9 @@ class Fetcher:
                 raise
         if isinstance(received, Outcome):
             return received
-        return await _prove(received)
+        fetched = await _prove(received)
+        self._note_forms(fetched.staged.audio.notes)
+        return fetched
 
     async def _request(self, task: Task, number: int, ticket: Ticket) -> "_Received | Outcome":
         means = self._means
@@ -188,6 +191,19 @@ class Fetcher:
                     text=f"PolyAI labels recordings as {label}; their bytes are WAVs and are kept."
                 )
             )
+
+    def _note_forms(self, notes: Sequence[str]) -> None:
+        """Say once in a run of each peculiarity of a WAV that it was accepted."""
+        for note in notes:
+            kind = note.rstrip("0123456789").removesuffix(" by ")
+            if kind not in self._noted_forms:
+                self._noted_forms.add(kind)
+                self._means.emit(
+                    Noted(
+                        text=f"Some recordings are unusual WAVs ({kind}); they arrived whole and "
+                        "are kept as they are."
+                    )
+                )
 
     async def _receive(self, response: Response, staging: Staging, evidence: Evidence) -> int:
         """Stream the body; a body that does not begin as a WAV is not worth its bytes."""
