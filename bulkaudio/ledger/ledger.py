@@ -18,10 +18,12 @@ from bulkaudio.ledger.database import Database, check_whole
 from bulkaudio.ledger.migrations import UNSETTLED
 from bulkaudio.ledger.rows import (
     SELECT,
+    SELECT_RUNS,
     LedgerRow,
     ListingRow,
     RunRow,
     Total,
+    instant_of,
     row_of,
     run_of,
     text_of,
@@ -74,9 +76,13 @@ class Ledger:
         def read(connection: sqlite3.Connection) -> None:
             for values in connection.execute(SELECT):
                 row_of(values)
+            for values in connection.execute(SELECT_RUNS):
+                run_of(values)
+            for since, until in connection.execute("SELECT since, until FROM listings"):
+                time_of(since)
+                instant_of(until)
 
         await self._database.read(read)
-        await self.last_run()
 
     async def pins(self) -> dict[str, str]:
         """Everything the archive remembers about itself."""
@@ -139,10 +145,7 @@ class Ledger:
         """Return the run that was started last."""
 
         def find(connection: sqlite3.Connection) -> RunRow | None:
-            row = connection.execute(
-                "SELECT run_id, started_at, finished_at, scope, summary FROM runs "
-                "ORDER BY number DESC LIMIT 1"
-            ).fetchone()
+            row = connection.execute(f"{SELECT_RUNS} ORDER BY number DESC LIMIT 1").fetchone()
             return None if row is None else run_of(row)
 
         return await self._database.read(find)

@@ -93,6 +93,10 @@ SELECT = (
 """What `row_of` reads, in its order."""
 
 
+SELECT_RUNS = "SELECT run_id, started_at, finished_at, scope, summary FROM runs"
+"""What `run_of` reads, in its order."""
+
+
 def row_of(values: tuple[Any, ...]) -> LedgerRow:
     """Read a row that was selected by `SELECT`; raises `SpoiltValueError`."""
     try:
@@ -131,7 +135,7 @@ def _row_of(values: tuple[Any, ...]) -> LedgerRow:
 
 
 def run_of(values: tuple[Any, ...]) -> RunRow:
-    """Read id, start, end, scope and summary of a run; raises `SpoiltValueError`."""
+    """Read a run that was selected by `SELECT_RUNS`; raises `SpoiltValueError`."""
     run = RunRow(
         run_id=values[0],
         started_at=instant_of(values[1]),
