@@ -154,3 +154,17 @@ def test_a_format_that_shrinks_while_it_is_read_is_cut() -> None:
             return data[at : min(at + size, end)]
 
         assert prove(read_at, len(data), framed=True) is Flaw.TRUNCATED
+
+
+def test_sizes_that_shrink_while_they_are_read_count_as_none() -> None:
+    """A disk that returns half of the 64-bit sizes leaves them unknown."""
+    data = b"data" + b"\xff" * 4 + bytes(10)
+    whole = rf64(FMT, data, ds64=struct.pack("<QQ", 4 + 24 + len(FMT + data), 10))
+
+    def read_at(at: int, size: int) -> bytes:
+        return whole[at : at + size][: 8 if at == 20 else size]
+
+    assert prove(read_at, len(whole), framed=False) is Flaw.TRUNCATED
+    audio = prove(read_at, len(whole), framed=True)
+    assert isinstance(audio, Audio)
+    assert (audio.data_bytes, audio.notes) == (10, ("streamed sizes",))
