@@ -70,12 +70,11 @@ class Disk:
 
     def repair(self) -> None:
         """Take it out, check it, and mount it again."""
+        assert self.image is not None
         subprocess.run(["umount", self.folder], check=True)
-        checked = subprocess.run(
-            ["/usr/sbin/e2fsck", "-fy", self.image], check=False, capture_output=True
-        )
-        assert checked.returncode in {0, 1}
-        subprocess.run(["mount", "-o", "loop", self.image, self.folder], check=True)
+        checking = ["/usr/sbin/e2fsck", "-fy", str(self.image)]
+        assert subprocess.run(checking, check=False, capture_output=True).returncode in {0, 1}
+        subprocess.run(["mount", "-o", "loop", str(self.image), str(self.folder)], check=True)
 
 
 @contextmanager
@@ -104,7 +103,7 @@ def failing_disk(folder: Path) -> Iterator[Disk]:
         file.truncate(16 * 2**20)
     subprocess.run(["/usr/sbin/mkfs.ext4", "-q", image], check=True)
     folder.mkdir()
-    mounting = ["mount", "-o", "loop", image, folder]
+    mounting = ["mount", "-o", "loop", str(image), str(folder)]
     done = subprocess.run(mounting, check=False, capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"this machine mounts no image: {done.stderr.strip()}")

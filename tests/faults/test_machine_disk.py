@@ -21,7 +21,7 @@ FULL = ("the disk has no space", "the disk is full")
 
 LIMITS = (4096, 5000, 8192, 12000, 16384, 20000, 24000, 28000, 32000, 40000, 50000, 60000)
 
-SOME = (4, 16, 40, 48, 56, 80, 104, 136, 168, 200)
+SOME = (4, 46, 58, 82, 136, 196)
 """KiB at which each phase in turn finds no room: ledger, probe, planning, bodies, commit, end."""
 
 
@@ -45,7 +45,7 @@ def long_trial(server: WireServer, folder: Path, *ids: str) -> Trial:
     return replace(trial_on(server, folder, *ids), truth=truth, asked=asked)
 
 
-@pytest.mark.parametrize("kib", few(range(4, 220, 4), SOME))
+@pytest.mark.parametrize("kib", few(range(4, 220, 6), SOME))
 async def test_a_disk_that_fills_up_at_any_moment(tmp_path: Path, kib: int) -> None:
     """Whatever finds no room, what is durable is kept, and with more room the rest follows."""
     async with WireServer(Plans()) as server:
@@ -60,7 +60,7 @@ async def test_a_disk_that_fills_up_at_any_moment(tmp_path: Path, kib: int) -> N
             await lifted(trial, *csv)
 
 
-@pytest.mark.parametrize("kib", few(range(100, 420, 40), (100, 180)))
+@pytest.mark.parametrize("kib", few(range(100, 420, 40), (180,)))
 async def test_a_disk_that_long_bodies_and_metadata_fill_up(tmp_path: Path, kib: int) -> None:
     """Half a body, or half a metadata file, is never found under a final name."""
     async with WireServer(whole) as server:
@@ -74,7 +74,7 @@ async def test_a_disk_that_long_bodies_and_metadata_fill_up(tmp_path: Path, kib:
             assert {path.stem for path in texts if path.stat().st_size > 3000} == set(IDS)
 
 
-@pytest.mark.parametrize("inodes", few(range(2, 33), (2, 5, 8, 20)))
+@pytest.mark.parametrize("inodes", few(range(2, 33, 2), (4, 20)))
 async def test_a_disk_without_inodes(tmp_path: Path, inodes: int) -> None:
     """The same when there is room, but for no more files."""
     async with WireServer(Plans()) as server:
@@ -99,7 +99,7 @@ async def test_a_reserve_is_kept(tmp_path: Path) -> None:
             await lifted(trial, *csv)
 
 
-@pytest.mark.parametrize("limit", few(LIMITS, (4096, 20000, 60000)))
+@pytest.mark.parametrize("limit", few(LIMITS, (20000,)))
 async def test_a_file_size_limit(tmp_path: Path, limit: int) -> None:
     """Neither a recording nor the ledger may become as large as it wants: no signal kills."""
     async with WireServer(whole) as server:

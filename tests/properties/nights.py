@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hypothesis import event
+from hypothesis import currently_in_test_context, event
 
 from bulkaudio.archive import OpenArchive, open_archive
 from bulkaudio.committer import Committer
@@ -69,6 +69,8 @@ class Night:
 
     Attributes:
         acknowledged: What was ever reported as saved, over all processes.
+        broken: How many steps were.
+        is_exact: Breaks come at the very number they name, or not at all.
     """
 
     def __init__(self) -> None:
@@ -84,6 +86,8 @@ class Night:
         self.acknowledged: set[str] = set()
         self.hands = Hands()
         self.runs = 0
+        self.broken = 0
+        self.is_exact = False
 
     @property
     def archive(self) -> OpenArchive:
@@ -143,7 +147,10 @@ class Night:
         self._most_steps[name] = max(crash.steps, self._most_steps.get(name, 1))
         if crash.happened_at is None:
             return True
-        event(f"{name}: {'failed' if crash.witnessed is None else 'killed'} at {crash.happened_at}")
+        self.broken += 1
+        if currently_in_test_context():
+            how = "failed" if crash.witnessed is None else "killed"
+            event(f"{name}: {how} at {crash.happened_at}")
         self.stop()
         self._bury(crash)
         return False
@@ -159,7 +166,7 @@ class Night:
         self._copies += 1
         at, code = broken or (None, None)
         return Crash(
-            at=None if at is None else at % self._most_steps.get(name, 25),
+            at=at if at is None or self.is_exact else at % self._most_steps.get(name, 25),
             code=code,
             archive=self.root,
             copy=Path(self._folder.name) / str(self._copies),
