@@ -15,7 +15,7 @@ SHORT = settings(
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-LONG = settings(SHORT, max_examples=250, stateful_step_count=60)
+LONG = settings(SHORT, max_examples=150, stateful_step_count=60)
 STEPS_AT_MOST = 100
 
 
