@@ -747,3 +747,15 @@ LedgerMachine.TestCase.settings = settings(
     suppress_health_check=list(HealthCheck),
 )
 TestLedgerModel = LedgerMachine.TestCase
+
+
+async def test_a_call_that_goes_on_is_left_to_the_listing_for_a_day(ledger: Ledger) -> None:
+    """Its audio may be served by half before that; no call lasts longer."""
+    calling = Conversation(id="a", started_at=NOW, in_progress=True)
+    await ledger.plan(Batch(conversations=(calling,)), COMBINED, NOW)
+    soon, later = NOW + timedelta(hours=23), NOW + timedelta(hours=25)
+    await ledger.start_run("run-2", soon, "{}")
+    assert (await ledger.backlog(COMBINED, soon, after=0, limit=9))[0].todo == ()
+    await ledger.start_run("run-3", later, "{}")
+    plan, _ = await ledger.backlog(COMBINED, later, after=0, limit=9)
+    assert [task.recording.conversation_id for task in plan.todo] == ["a"]

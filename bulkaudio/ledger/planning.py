@@ -9,7 +9,7 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from bulkaudio.ledger.rows import instant_of, text_of, text_or_none, time_of
@@ -26,6 +26,7 @@ from bulkaudio.model import (
 from bulkaudio.policy import MAX_DEFERRAL, SUSPICIOUS, Reason
 
 IDS_PER_QUERY = 1000
+LONGEST_CALL = timedelta(days=1)
 
 
 class Seen:
@@ -224,13 +225,17 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
         "AND status IN (SELECT value FROM json_each(?)) "
         "AND direction IN (SELECT value FROM json_each(?)) "
         "AND (next_try_at IS NULL OR next_try_at <= ? OR next_try_at > ? OR status <> 'deferred') "
+        "AND (reason IS NOT ? OR coalesce(started_at, first_seen_at) <= ?) "
         "ORDER BY id"
     )
     wanted = (json.dumps(tuple(page.statuses)), json.dumps(tuple(page.directions)))
     todo: list[Task] = []
     position = page.after
     due = (text_of(page.now), _latest_deferral(page.now))
-    for row in connection.execute(query, (SUSPICIOUS, page.after, *wanted, *due)):
+    # A call that was going on is the listing's to call finished: asked for now, half of it might
+    # be served. One that no listing names again is asked for all the same when it must be over.
+    over = (IN_PROGRESS, text_of(page.now - LONGEST_CALL))
+    for row in connection.execute(query, (SUSPICIOUS, page.after, *wanted, *due, *over)):
         if len(todo) == page.limit:
             break
         position = row[0]
