@@ -47,7 +47,8 @@ Works while a run is going on, and then tells how far it is.
 VERIFY = """\
 Check every saved file against its recorded proof.
 
-Finds recordings that are missing, damaged or unknown; ends with exit code 7 when there are any.
+Finds recordings that are missing or damaged, and ends with exit code 7 when there are any. Files that \
+the ledger does not know are named and left alone.
 """
 
 REBUILD = """\

@@ -110,6 +110,10 @@ class Rebuilt:
             yield Text(f"{plural(report.unknown_count, 'unknown file')}, left alone: {names}{more}")
         if report.set_aside:
             yield Text(f"The old ledger is kept as {report.set_aside[0]}")
+        yield Text(
+            "What was listed, left open or failed is not in the files: give --since once more with "
+            "the next download that lists, as early as the first call that must not be missed."
+        )
         if not {"region", "agent"} <= report.remembered.keys():
             yield Text(
                 "No file tells whose recordings these are: give --region and --agent with the next "

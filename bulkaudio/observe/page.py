@@ -1,5 +1,6 @@
 """The summary as people read it on a terminal: words first, then what to do next."""
 
+import shlex
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
@@ -184,6 +185,12 @@ def _closing(summary: Summary) -> Iterator[Text]:
         yield Text("Run the same command again to go on; nothing saved is fetched twice.")
     elif counts.failed:
         yield Text("Run the same command again to try the failed ones; the rest is not repeated.")
+    if any(outcome.reason == Reason.CONFLICT for outcome in summary.details.failures):
+        yield Text(
+            "Files that the ledger does not know have the names of some. If the archive was restored "
+            f"from a backup, bulkaudio rebuild --force {shlex.quote(str(summary.archive))} takes them up; "
+            "otherwise move them away."
+        )
     for note in summary.details.notes:
         yield Text(f"Note: {note}")
     if summary.report:
