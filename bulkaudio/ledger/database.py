@@ -88,7 +88,7 @@ class Database:
             with translated(self._path):
                 reach(Step.LEDGER_READ)
                 return work(self._usable())
-        except LedgerError as error:
+        except Exception as error:
             _release_cursors(error)
             raise
 
@@ -99,9 +99,11 @@ class Database:
         try:
             with translated(self._path):
                 return self._transact(connection, work)
-        except LedgerError as error:
+        except Exception as error:
             # Without a cause it is our own finding: the files are no longer in their place.
-            if error.__cause__ is None or is_sticky(error.__cause__):
+            if isinstance(error, LedgerError) and (
+                error.__cause__ is None or is_sticky(error.__cause__)
+            ):
                 self._broken = error
             _release_cursors(error)
             raise
@@ -167,7 +169,7 @@ class Database:
                     connection.close()
 
 
-def _release_cursors(error: LedgerError) -> None:
+def _release_cursors(error: Exception) -> None:
     """
     Empty the frames that an error keeps alive.
 

@@ -73,7 +73,7 @@ class StatusFile:
         if started is None:
             return
         folder = started.archive / STATE_FOLDER
-        with self._lock, suppress(OSError):
+        with self._lock, suppress(OSError, MemoryError):
             if has_ended and _is_later_run_s(read_status(started.archive), started):
                 return
             snapshot = self.tally.snapshot()

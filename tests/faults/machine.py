@@ -185,9 +185,13 @@ async def lifted(trial: Trial, *arguments: str | Path) -> None:
     assert not again, f"{again} were there and asked for again"
 
 
-def limited_memory(mib: int, stack_bytes: int = 0) -> None:
-    """Let this process have so much address space more than it has; 0: threads as large as usual."""
-    threading.stack_size(stack_bytes)
+def limited_memory(mib: int) -> None:
+    """
+    Let this process have so much address space more than it has.
+
+    Threads are the first to find none: with less room for each, others would, and CPython waits for
+    ever for a thread that finds none while it begins.
+    """
     status = Path("/proc/self/status").read_text()
     has_kib = int(status.partition("VmSize:")[2].split()[0])
     limited("RLIMIT_AS", has_kib * 1024 + mib * 2**20)

@@ -23,7 +23,7 @@ CUTS = {
 }
 
 
-@pytest.mark.parametrize("cut", few(CUTS, ("refused", "silent")))
+@pytest.mark.parametrize("cut", few(CUTS, ("refused",)))
 async def test_a_network_that_is_cut_for_a_while(tmp_path: Path, cut: str) -> None:
     """Nobody gives up before the time to do so; once it is back, everything is fetched."""
     with network() as net:
@@ -43,7 +43,7 @@ async def test_a_network_that_is_cut_for_a_while(tmp_path: Path, cut: str) -> No
             assert set(trial.asked()) == set(trial.truth)
 
 
-@pytest.mark.parametrize("percent", few((5, 10, 20, 35), (10,)))
+@pytest.mark.parametrize("percent", few((5, 10, 20, 35), ()))
 async def test_a_network_that_loses_packets(tmp_path: Path, percent: int) -> None:
     """What TCP cannot hide is retried."""
     with network() as net:
@@ -94,8 +94,10 @@ async def test_a_machine_without_any_network(tmp_path: Path) -> None:
     with network() as net:
         net.listen().close()
         async with WireServer(Plans()) as server:
-            trial = trial_on(server, tmp_path / "work", *IDS, speed=30.0)
-            csv = (*trial.csv(*IDS), "--give-up-after", "10s")
+            # More than the failures after which the host counts as down.
+            ids = [f"CA{n}" for n in range(40)]
+            trial = trial_on(server, tmp_path / "work", *ids, speed=30.0)
+            csv = (*trial.csv(*ids), "--give-up-after", "10s")
             ended = await run_forked(ordered(trial, *csv, **hook(in_network, net.path)))
             trial.check(ended)
             assert ended.code == 5, ended.stderr

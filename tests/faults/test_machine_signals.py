@@ -41,7 +41,7 @@ async def saved(trial: Trial, count: int) -> None:
     await until(lambda: len(trial.saved()) >= count)
 
 
-@pytest.mark.parametrize("number", STOPS)
+@pytest.mark.parametrize("number", few(STOPS, (signal.SIGTERM, signal.SIGINT)))
 async def test_once(tmp_path: Path, number: signal.Signals) -> None:
     """What is under way is waited for and saved; nothing more is asked for."""
     script = Held("CA1", "CA2")
@@ -87,7 +87,7 @@ async def test_twice(tmp_path: Path, first: signal.Signals, second: signal.Signa
         await lifted(trial, *csv)
 
 
-@pytest.mark.parametrize("number", few(STOPS, (signal.SIGINT,)))
+@pytest.mark.parametrize("number", few(STOPS, ()))
 async def test_many_times_while_it_ends(tmp_path: Path, number: signal.Signals) -> None:
     """Whoever loses patience altogether costs no recording that was saved."""
     script = Held("CA1", "CA2")
@@ -129,7 +129,7 @@ END = (Step.PUBLISH_LINK, Step.LEDGER_COMMIT, Step.FORGET, Step.LEDGER_CLOSE)
     ("step", "number"),
     few(
         [(step, number) for step in (*BEGINNING, *END) for number in STOPS],
-        [(Step.LEDGER_OPEN, signal.SIGINT), (Step.LEDGER_COMMIT, signal.SIGTERM)],
+        [(Step.LEDGER_COMMIT, signal.SIGTERM)],
     ),
 )
 async def test_in_the_midst(tmp_path: Path, step: Step, number: signal.Signals) -> None:
@@ -213,7 +213,7 @@ def faketime() -> Path:
     return found or pytest.skip("Debian's libfaketime is not installed")
 
 
-@pytest.mark.parametrize("jumps", few(["+10y", "-10y", "+40y -20y", "-400d +1h -800d"], ["-10y"]))
+@pytest.mark.parametrize("jumps", few(["+10y", "-10y", "+40y -20y", "-400d +1h -800d"], []))
 async def test_the_wall_clock_jumps(tmp_path: Path, jumps: str) -> None:
     """No time-out, pace or wait is measured by it: the run ends as it would have."""
     clock = tmp_path / "clock"
