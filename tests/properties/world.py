@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from bulkaudio.ledger.planning import LONGEST_CALL
 from bulkaudio.model import Direction, Outcome, Status
 from bulkaudio.policy import Reason
 
@@ -151,7 +152,14 @@ class LedgerModel:
 
     def due(self, now: datetime) -> set[Key]:
         """Return what the backlog should bring: all that is left and not yet considered."""
-        return {key for key, row in self.rows.items() if row.is_due(now) and key not in self.seen}
+        # A call that was going on is the listing's to call finished, while it can be going on.
+        return {
+            key
+            for key, row in self.rows.items()
+            if row.is_due(now)
+            and key not in self.seen
+            and (row.reason != Reason.IN_PROGRESS or row.started_at <= now - LONGEST_CALL)
+        }
 
     def settle(self, outcome: Outcome) -> None:
         """Take an outcome; what is saved stays so."""
