@@ -109,9 +109,15 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
-    """Something a person should know, once; `text` is a whole sentence."""
+    """
+    Something a person should know, once; `text` is a whole sentence.
+
+    Attributes:
+        is_routine: It is so every night: worth a line of the summary, and no warning.
+    """
 
     text: str
+    is_routine: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -201,7 +201,8 @@ class Fetcher:
                 self._means.emit(
                     Noted(
                         text=f"Some recordings are unusual WAVs ({kind}); they arrived whole and "
-                        "are kept as they are."
+                        "are kept as they are.",
+                        is_routine=True,
                     )
                 )
 

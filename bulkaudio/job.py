@@ -198,7 +198,7 @@ class _Job:
             return ListingSource(_plan_of(row, query, limit), means)
 
         if request.listing.since is None:
-            emit(Noted(text=goes_on_words(choices, windows)))
+            emit(Noted(text=goes_on_words(choices, windows), is_routine=True))
         left = left_behind(memory, windows)
         if left is not None:
             emit(Noted(text=left_behind_words(left, self.archive.root)))

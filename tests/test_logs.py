@@ -170,3 +170,12 @@ def test_closed_stream_is_no_trouble(capsys: pytest.CaptureFixture[str]) -> None
     with logging_to(LogOptions(verbosity=1), stream):
         LogEvents()(RETRY)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("is_routine", "level"), [(True, "info"), (False, "warning")])
+def test_what_is_so_every_night_is_no_warning(*, is_routine: bool, level: str) -> None:
+    """Who is shown a warning every night reads none any more."""
+    note = Noted(text="A note.", is_routine=is_routine)
+    text = log_of(LogOptions(format=Format.JSON, verbosity=1), [note])
+    assert json.loads(text)["level"] == level
+    assert (log_of(LogOptions(), [note]) == "") is is_routine

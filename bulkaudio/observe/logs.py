@@ -309,8 +309,8 @@ def _log_rare(
     event: Started | Planned | SourceEnded | GateMoved | Stopping | Noted | SidecarSettled,
 ) -> None:
     match event:
-        case Noted(text=text):
-            _log(logging.WARNING, "note", {"text": text})
+        case Noted(text=text, is_routine=is_routine):
+            _log(logging.INFO if is_routine else logging.WARNING, "note", {"text": text})
         case Stopping(reason=reason):
             _log(logging.INFO, "stopping", {"reason": reason})
         case Planned():

@@ -90,11 +90,14 @@ async def test_a_narrow_network(tmp_path: Path) -> None:
 
 
 async def test_a_machine_without_any_network(tmp_path: Path) -> None:
-    """Only loopback, and nobody there: exit 5 after the time to give up, everything left open."""
+    """
+    Only loopback, and nobody there: exit 5 after the time to give up, and nothing is settled.
+
+    A few may use up their attempts before it is known for an outage: failed, and tried again.
+    """
     with network() as net:
         net.listen().close()
         async with WireServer(Plans()) as server:
-            # More than the failures after which the host counts as down.
             ids = [f"CA{n}" for n in range(40)]
             trial = trial_on(server, tmp_path / "work", *ids, speed=30.0)
             csv = (*trial.csv(*ids), "--give-up-after", "10s")
@@ -103,5 +106,7 @@ async def test_a_machine_without_any_network(tmp_path: Path) -> None:
             assert ended.code == 5, ended.stderr
             assert "Fix: " in ended.stderr
             assert server.targets == []
-            assert ended.summary["counts"]["failed"] == 0
+            counts = ended.summary["counts"]
+            assert counts["open"] > counts["failed"]
+            assert counts["open"] + counts["failed"] == len(ids)
             await lifted(trial, *csv)
