@@ -1,11 +1,16 @@
 """The forked program is as good as one that was started, and the oracle notices what it should."""
 
+import _thread
+import os
 import signal
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.forked import forked
+from tests.forked import forked, run_forked
 from tests.oracle import CANARY, check_words, trial_on
 from tests.plans import Plans, whole
 from tests.program import until
@@ -65,3 +70,36 @@ async def test_oracle_notices(tmp_path: Path) -> None:
         fails("note.txt")
         with pytest.raises(AssertionError):
             check_words(await trial.download("--no-such-option", CANARY))
+
+
+@pytest.mark.parametrize(("held_s", "left"), [(0.2, 0), (60.0, 1)])
+async def test_what_stays_open_is_told_from_what_is_being_closed(
+    tmp_path: Path, held_s: float, left: int
+) -> None:
+    """A thread that Python knows no more may still close its file; one that does not is a leak."""
+    async with WireServer(whole) as server:
+        trial = trial_on(server, tmp_path / "work", "CA1")
+        order = replace(
+            trial.order(*trial.words(*trial.csv("CA1"))),
+            hook="tests.test_forked:hold_file",
+            hook_arguments=(held_s,),
+        )
+        ended = await run_forked(order)
+    assert ended.code == 0, ended.stderr
+    assert ended.descriptors is not None
+    assert [os.devnull in each for each in ended.descriptors] == [True] * left
+
+
+def hold_file(held_s: float) -> None:
+    """Let a thread that is none of `threading`'s have a file open, from the first request on."""
+
+    def hold() -> None:
+        opened = os.open(os.devnull, os.O_RDONLY)
+        time.sleep(held_s)
+        os.close(opened)
+
+    def hook(event: str, _: object) -> None:
+        if event == "bulkaudio.acknowledge":
+            _thread.start_new_thread(hold, ())
+
+    sys.addaudithook(hook)
