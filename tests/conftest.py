@@ -1,6 +1,7 @@
 """What every test gets: no blocking call on the loop, and nothing from the user's own environment."""
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from itertools import chain
@@ -21,6 +22,15 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("bulkaudio")
+
+# A shell starts what it puts into the background deaf to Ctrl-C, and `nohup` to SIGHUP; children
+# inherit that, and bulkaudio respects it. The tests of signals are not about who runs them.
+for _number, _usual in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 
 @pytest.fixture(autouse=True)
