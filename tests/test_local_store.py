@@ -27,7 +27,7 @@ from bulkaudio.stores import staging as staging_module
 from bulkaudio.stores.base import Publication, PublishError, Staged, Store
 from bulkaudio.stores.inspection import Sight
 from bulkaudio.stores.local import LocalStore
-from bulkaudio.stores.staging import PIECE_BYTES, recording_of, temporary_name
+from bulkaudio.stores.staging import PIECE_BYTES, LocalStaging, recording_of, temporary_name
 from bulkaudio.wav import Flaw
 from tests.audio import pcm_wav, wav_of
 
@@ -64,6 +64,13 @@ async def put(store: LocalStore, recording: Recording, body: bytes = WAV) -> Sta
     staged = await staging.seal(framed=True)
     assert isinstance(staged, Staged)
     return staged
+
+
+async def begin(store: LocalStore, recording: Recording) -> LocalStaging:
+    """Stage so much of a recording that its file is there."""
+    staging = await store.stage(recording)
+    await staging.write(WAV[:44] + bytes(PIECE_BYTES))
+    return staging
 
 
 def temporaries(root: Path) -> list[str]:
@@ -447,7 +454,7 @@ async def test_exhausted_descriptors_are_explained(store: LocalStore) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(in_use, *fillers), hard))
     try:
         with pytest.raises(StorageError, match="too many files open"):
-            await store.stage(recording())
+            await begin(store, recording())
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for fd in fillers:
@@ -490,10 +497,10 @@ async def test_no_inodes_left_is_explained(tmp_path: Path) -> None:
     """A disk with bytes but without inodes says so too."""
     with small_disk(tmp_path / "disk", "size=1m,nr_inodes=5") as folder:
         store = await LocalStore.open(folder, layout=FLAT)
-        await store.stage(recording("CA1"))
-        await store.stage(recording("CA2"))
+        await begin(store, recording("CA1"))
+        await begin(store, recording("CA2"))
         with pytest.raises(StorageError, match="inodes"):
-            await store.stage(recording("CA3"))
+            await begin(store, recording("CA3"))
         await store.aclose()
 
 
@@ -582,7 +589,7 @@ async def test_closing_removes_what_was_not_published_and_may_be_repeated(root: 
     """What is published and not forgotten keeps its trace for the next start."""
     store = await LocalStore.open(root, layout=FLAT)
     await put(store, recording("CA1"))
-    await store.stage(recording("CA2"))
+    await begin(store, recording("CA2"))
     await store.publish([await put(store, recording("CA3"))])
     other = await LocalStore.open(root, layout=FLAT)
     await other.aclose()
@@ -600,13 +607,13 @@ def test_temporary_names_say_what_they_hold() -> None:
     """They are read back exactly, and other names are nobody's."""
     for id_ in ("CA1", "a.b-c_d", "Ab"):
         for direction in Direction:
-            name = temporary_name(Recording(conversation_id=id_, direction=direction))
+            name = temporary_name(Recording(conversation_id=id_, direction=direction), "0" * 8)
             assert len(name) < 255
             assert recording_of(name) == Recording(conversation_id=id_, direction=direction)
     for name in ("x", "CA1.combined.wav", "CA1.metadata.00000000.part", "../a.user.0.part"):
         assert recording_of(name) is None
     longest = Recording(conversation_id="A" * 128, direction=Direction.COMBINED)
-    assert len(temporary_name(longest)) < 255
+    assert len(temporary_name(longest, "0" * 8)) < 255
 
 
 async def open_ledger(root: Path, *ids: str) -> Ledger:
@@ -624,7 +631,7 @@ from datetime import datetime, UTC
 from pathlib import Path
 from bulkaudio.naming import Layout
 from bulkaudio.stores.local import LocalStore
-from tests.test_local_store import put, recording
+from tests.test_local_store import begin, put, recording
 
 async def main():
     if sys.argv[3] == "rename":
@@ -634,7 +641,7 @@ async def main():
     store = await LocalStore.open(Path(sys.argv[1]), layout=Layout.parse(sys.argv[2]))
     batch = [await put(store, recording(f"CA{n}")) for n in range(3)]
     await put(store, recording("CA8"))
-    await store.stage(recording("CA9"))
+    await begin(store, recording("CA9"))
     await store.publish(batch)
     os.kill(os.getpid(), signal.SIGKILL)
 

@@ -221,7 +221,7 @@ async def test_what_only_looks_like_a_trace_is_removed(
     """A link or FIFO under a temporary name is neither followed, waited for nor believed."""
     ledger = await open_ledger(root, "CA1")
     (root / ".bulkaudio" / "tmp").mkdir(exist_ok=True)
-    plant(root / ".bulkaudio" / "tmp" / temporary_name(recording()))
+    plant(root / ".bulkaudio" / "tmp" / temporary_name(recording(), "0" * 8))
     plant(root / ".bulkaudio" / "tmp" / temporary_name(recording(), "moved"))
     (root / "combined").mkdir()
     (root / "combined" / "CA1.wav").write_bytes(WAV)

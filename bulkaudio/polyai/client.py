@@ -8,12 +8,13 @@ aiohttp follows nothing, decodes nothing, remembers no cookie and asks the envir
 
 import asyncio
 import re
-import uuid
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from types import TracebackType
 from typing import Self
 
@@ -109,6 +110,8 @@ class Session:
         self._http: aiohttp.ClientSession | None = None
         self._renewing = asyncio.Lock()
         self._skews: dict[Host, timedelta] = {}
+        # Random once: asking the system for each request's would let another thread go first.
+        self._id_prefix, self._id_numbers = secrets.token_hex(12), count(1)
 
     def __repr__(self) -> str:
         return f"<Session {self.hosts.name(Host.AUDIO)} {self.hosts.name(Host.LISTING)}>"
@@ -210,7 +213,7 @@ class Session:
         """Send, and follow redirects by hand; every hop's headers are built from nothing."""
         origin = self._origins[request.host]
         url = url_of(self.hosts.url(request.host), request)
-        own_id = uuid.uuid4().hex
+        own_id = f"{self._id_prefix}{next(self._id_numbers) & 0xFFFF_FFFF:08x}"
         started_at = asyncio.get_running_loop().time()
         visited: list[URL] = []
         while True:

@@ -100,7 +100,7 @@ class Store(Protocol):
     """A place that keeps recordings under final names that only ever hold whole ones."""
 
     async def stage(self, recording: Recording) -> Staging:
-        """Open a temporary file for `recording`; raises `StorageError`."""
+        """Begin a temporary file for `recording`; raises `StorageError`."""
         ...
 
     async def publish(self, batch: Sequence[Staged]) -> Sequence[Published]:

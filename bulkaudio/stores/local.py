@@ -35,7 +35,7 @@ from bulkaudio.stores.disk import (
     unlink_if_there,
 )
 from bulkaudio.stores.inspection import Inspection, inspect, names
-from bulkaudio.stores.staging import LocalStaging, Workbench, stage
+from bulkaudio.stores.staging import LocalStaging, Workbench
 
 T = TypeVar("T")
 
@@ -92,10 +92,10 @@ class LocalStore:
         await asyncio.shield(self._closing)
 
     async def stage(self, recording: Recording) -> LocalStaging:
-        """Open a temporary file; a recording that the layout has no path for is refused here."""
+        """Begin a temporary file; a recording that the layout has no path for is refused here."""
         self.layout.path(recording)
         self._check_open()
-        return await stage(self._bench, recording)
+        return LocalStaging(self._bench, recording)
 
     async def publish(self, batch: Sequence[Staged]) -> Sequence[Published]:
         """Give final names to a batch; see `bulkaudio.stores.base.Store.publish`."""
@@ -199,7 +199,7 @@ class LocalStore:
             os.fsync(folder_fd)
 
     def _write_sidecar(self, stem: str, text: bytes, folder_fd: int) -> None:
-        temporary = f"{stem}.{SIDECAR_FOLDER}.{secrets.token_hex(4)}.part"
+        temporary = f"{stem}.{SIDECAR_FOLDER}.{self._bench.token()}.part"
         bench_fd = self._bench.folder_fd
         try:
             reach(Step.SIDECAR_CREATE)

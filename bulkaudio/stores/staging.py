@@ -12,16 +12,18 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import aiofiles.threadpool
 
+from bulkaudio.errors import StorageError
 from bulkaudio.model import Audio, Direction, Recording
 from bulkaudio.naming import conversation_id_of, file_stem
 from bulkaudio.steps import Step, reach
@@ -56,6 +58,17 @@ class Workbench:
     folder_fd: int
     pool: ThreadPoolExecutor
     live: "dict[str, RecordingFile | None]" = field(default_factory=dict)
+    _tokens: Iterator[int] = field(
+        default_factory=lambda: count(secrets.randbits(32)), init=False, repr=False
+    )
+
+    def token(self) -> str:
+        """
+        Return eight hexadecimal digits that no other name of this bench has.
+
+        Counted from a random start: asking the system for each would let another thread go first.
+        """
+        return f"{next(self._tokens) & 0xFFFF_FFFF:08x}"
 
     def run(self, work: Callable[[], T]) -> "asyncio.Future[T]":
         """Do `work` in a thread of this bench."""
@@ -69,14 +82,14 @@ class Workbench:
         self.live.pop(name, None)
 
 
-def temporary_name(recording: Recording, suffix: str = PART) -> str:
+def temporary_name(recording: Recording, token: str) -> str:
     """Make a name that is unique and says, after a crash, what the file is."""
     stem = file_stem(recording.conversation_id)
-    return f"{stem}.{recording.direction}.{secrets.token_hex(4)}.{suffix}"
+    return f"{stem}.{recording.direction}.{token}.{PART}"
 
 
 def recording_of(name: str) -> Recording | None:
-    """Read `temporary_name` back, without the start; None for other names."""
+    """Read `temporary_name`, or a note's, back, without the start; None for other names."""
     match name.rsplit(".", 3):
         case [stem, direction, _, suffix] if suffix in {PART, MOVED} and direction in set(
             Direction
@@ -136,14 +149,21 @@ class RecordingFile(io.FileIO):
 
 
 class LocalStaging:
-    """Implements `bulkaudio.stores.base.Staging`; made by `stage`."""
+    """
+    Implements `bulkaudio.stores.base.Staging`.
 
-    def __init__(self, bench: Workbench, recording: Recording, file: RecordingFile) -> None:
+    The file is made by the thread that writes its first piece, and proven by the one that writes
+    its last: a hop to a thread costs as much as writing a short recording.
+    """
+
+    def __init__(self, bench: Workbench, recording: Recording) -> None:
         self._bench = bench
         self._recording = recording
-        self._file = file
-        loop = asyncio.get_running_loop()
-        self._writer: Any = aiofiles.threadpool.wrap(file, loop=loop, executor=bench.pool)
+        self._path = bench.folder / temporary_name(recording, bench.token())
+        self._file: RecordingFile | None = None
+        self._writer: Any = None
+        self._is_given_up = False
+        self._birth = Lock()
         self._chunks: list[bytes] = []
         self._waiting_bytes = 0
         self._result: Staged | Flaw | None = None
@@ -153,25 +173,25 @@ class LocalStaging:
         self._chunks.append(chunk)
         self._waiting_bytes += len(chunk)
         if self._waiting_bytes >= PIECE_BYTES:
-            await self._flush()
+            await self._flush(self._piece())
 
     async def seal(self, *, framed: bool) -> Staged | Flaw:
         """Write the rest, prove, and start the sync, which goes on while others are fetched."""
         if self._result is not None:
             return self._result
-        if self._chunks:
-            await self._flush()
-        proof = await self._bench.run(lambda: self._prove(framed=framed))
+        piece = self._piece()
+        proof = await self._bench.run(lambda: self._finish(piece, framed=framed))
         if isinstance(proof, Flaw):
             self._result = proof
             return proof
-        durable = self._bench.run(self._file.make_durable)
+        file = self._created()
+        durable = self._bench.run(file.make_durable)
         durable.add_done_callback(_take_note)
         self._result = Staged(
             recording=self._recording,
-            temporary=self._file.path,
-            bytes=self._file.size,
-            sha256=self._file.sha256(),
+            temporary=self._path,
+            bytes=file.size,
+            sha256=file.sha256(),
             audio=proof,
             durable=durable,
         )
@@ -184,42 +204,53 @@ class LocalStaging:
             # Shielded: begun, it ends, even if whoever cleans up is cancelled once more.
             await asyncio.shield(self._bench.run(self._abandon))
 
-    async def _flush(self) -> None:
+    def _piece(self) -> bytes:
         piece = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         self._waiting_bytes = 0
-        await self._writer.write(piece)
+        return piece
 
-    def _prove(self, *, framed: bool) -> Audio | Flaw:
-        proof = self._file.prove(framed=framed)
+    async def _flush(self, piece: bytes) -> None:
+        if self._writer is not None:
+            await self._writer.write(piece)
+            return
+        await self._bench.run(lambda: self._created().write(piece))
+        loop = asyncio.get_running_loop()
+        self._writer = aiofiles.threadpool.wrap(self._file, loop=loop, executor=self._bench.pool)
+
+    def _created(self) -> RecordingFile:
+        """Return the file, which the first to ask for it makes; blocks then."""
+        with self._birth:
+            if self._file is None:
+                if self._is_given_up:
+                    # Whoever asked was cancelled before this thread had the time to begin.
+                    raise StorageError(f"{self._path} is not wanted any more")
+                with translated(self._path):
+                    reach(Step.STAGE_CREATE)
+                    fd = create_file(self._path.name, self._bench.folder_fd)
+                self._file = self._bench.live[self._path.name] = RecordingFile(fd, self._path)
+            return self._file
+
+    def _finish(self, piece: bytes, *, framed: bool) -> Audio | Flaw:
+        file = self._created()
+        if piece:
+            file.write(piece)
+        proof = file.prove(framed=framed)
         if isinstance(proof, Flaw):
             self._abandon()
         return proof
 
     def _abandon(self) -> None:
-        self._file.abandon()
+        with self._birth:
+            self._is_given_up, file = True, self._file
+        if file is None:
+            return
+        file.abandon()
         # What cannot be removed now is removed at the next start.
         with suppress(OSError):
             reach(Step.STAGE_REMOVE)
-            unlink_if_there(self._file.path.name, self._bench.folder_fd)
-        self._bench.live.pop(self._file.path.name, None)
-
-
-async def stage(bench: Workbench, recording: Recording) -> LocalStaging:
-    """Create the temporary file of a recording."""
-    name = temporary_name(recording)
-    path = bench.folder / name
-
-    def create() -> RecordingFile:
-        with translated(path):
-            reach(Step.STAGE_CREATE)
-            file = RecordingFile(create_file(name, bench.folder_fd), path)
-        bench.live[name] = file
-        return file
-
-    # A thread that is at it already makes the file also for a caller who was cancelled: nobody's,
-    # it is closed and removed with the rest of `live`.
-    return LocalStaging(bench, recording, await bench.run(create))
+            unlink_if_there(self._path.name, self._bench.folder_fd)
+        self._bench.live.pop(self._path.name, None)
 
 
 def _take_note(durable: "asyncio.Future[None]") -> None:

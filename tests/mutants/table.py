@@ -146,8 +146,8 @@ MUTANTS = (
     Mutant(
         name="temporary names that recovery does not know",
         file="stores/staging.py",
-        old='return f"{stem}.{recording.direction}.{secrets.token_hex(4)}.{suffix}"',
-        new='return f"{recording.direction}-{stem}.{secrets.token_hex(4)}.{suffix}"',
+        old='return f"{stem}.{recording.direction}.{token}.{PART}"',
+        new='return f"{recording.direction}-{stem}.{token}.{PART}"',
         test="tests/test_local_store.py::"
         "test_after_a_kill_the_next_start_brings_the_ledger_what_was_published",
     ),
