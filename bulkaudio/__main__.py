@@ -2,9 +2,12 @@
 
 import sys
 
+from bulkaudio.cli.garbage import look_rarely
+
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    look_rarely()
     try:
         from bulkaudio.cli.app import main as run
     except KeyboardInterrupt:
