@@ -8,6 +8,7 @@ the earlier one decides; the worst that can come of it is a second look.
 
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from bulkaudio.quantities import format_duration
 
@@ -15,8 +16,13 @@ TOLERANCE = timedelta(minutes=2)
 """``Date`` has whole seconds, and an answer may have been on its way for a while."""
 
 
+@lru_cache(maxsize=16)
 def http_date(raw: str | None) -> datetime | None:
-    """Read any of the three HTTP date forms; a date without a zone is UTC."""
+    """
+    Read any of the three HTTP date forms; a date without a zone is UTC.
+
+    Hundreds of answers a second bear the same one, so the last few are remembered.
+    """
     if not raw:
         return None
     try:

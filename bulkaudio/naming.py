@@ -132,7 +132,7 @@ class Layout:
     @property
     def needs_date(self) -> bool:
         """Whether a path takes the conversation's start."""
-        return any(name in _DATE_FIELDS for name in _FIELD.findall(self.template))
+        return _needs_date(self.template)
 
     def path(self, recording: Recording) -> PurePosixPath:
         """
@@ -185,6 +185,11 @@ class Layout:
             "day": f"{start.day:02d}",
             "hour": f"{start.hour:02d}",
         }
+
+
+@cache
+def _needs_date(template: str) -> bool:
+    return any(name in _DATE_FIELDS for name in _FIELD.findall(template))
 
 
 @cache

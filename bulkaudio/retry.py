@@ -119,9 +119,13 @@ async def retrying(
     """
     count = _Count(limits=limits)
     number = 0
+    first: AttemptFailed | None = None
 
     async def numbered() -> T:
-        nonlocal number
+        nonlocal number, first
+        if first is not None:
+            failure, first = first, None
+            raise failure
         number += 1
         try:
             return await attempt(number)
@@ -134,6 +138,12 @@ async def retrying(
         wait_s = state.next_action.sleep if state.next_action else 0.0
         on_retry(Retry(attempt=number, wait_s=wait_s, failure=count.last))
 
+    # Nearly all first attempts succeed, and setting tenacity up would cost each of them a tenth of
+    # what it costs in all. One that failed is handed to it as its first.
+    try:
+        return await numbered()
+    except AttemptFailed as failure:
+        first = failure
     retryer = AsyncRetrying(
         retry=retry_if_exception_type(AttemptFailed),
         stop=count.is_over,

@@ -2,10 +2,12 @@
 What is asked, and the one way to spell it as a URL.
 
 Rules of this file: whatever stands in an id, an agent, an account or a cursor, it stays inside its
-own path segment or parameter; nothing normalises the URL afterwards.
+own path segment or parameter; nothing normalises the URL afterwards. Few values are asked for again and again, and remembered: all
+segments but a conversation's id are the same in every request.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 from yarl import URL
@@ -42,13 +44,19 @@ def url_of(base: str, request: Request) -> URL:
         UsageError: For what `segment` refuses, and a query that no URL can carry.
     """
     path = "".join(f"/{segment(text)}" for text in request.segments)
-    try:
-        query = urlencode(request.query, quote_via=quote, safe="")
-    except UnicodeEncodeError as error:
-        raise UsageError(HALF) from error
+    query = _query(request.query)
     return URL(f"{base}{path}{'?' if query else ''}{query}", encoded=True)
 
 
+@lru_cache(maxsize=64)
+def _query(pairs: tuple[tuple[str, str], ...]) -> str:
+    try:
+        return urlencode(pairs, quote_via=quote, safe="")
+    except UnicodeEncodeError as error:
+        raise UsageError(HALF) from error
+
+
+@lru_cache(maxsize=64)
 def segment(text: str) -> str:
     """
     Spell a text as one segment of a path.

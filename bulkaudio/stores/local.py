@@ -51,6 +51,7 @@ class LocalStore:
         self.layout = layout
         self._folders = folders
         self._bench = bench
+        self._needs_dates = layout.needs_date
         self._closing: asyncio.Future[None] | None = None
 
     @staticmethod
@@ -93,7 +94,8 @@ class LocalStore:
 
     async def stage(self, recording: Recording) -> LocalStaging:
         """Begin a temporary file; a recording that the layout has no path for is refused here."""
-        self.layout.path(recording)
+        if self._needs_dates:
+            self.layout.path(recording)
         self._check_open()
         return LocalStaging(self._bench, recording)
 
