@@ -3,7 +3,8 @@ Admission to one host: how many requests at once, and when none at all. Nothing 
 
 One gate per host, shared by all workers. The number of slots is found by `bulkaudio.slots`;
 throttling cuts it to 0.7, trouble to 0.5, at most once for the requests that were under way
-together (an epoch). `Retry-After` closes the gate for everybody, because workers that each wait on
+together (an epoch). How many a second, at a host that counts them, is found by `bulkaudio.rate`.
+`Retry-After` closes the gate for everybody, because workers that each wait on
 their own come back together. When failures outweigh successes it lets one probe through at a time,
 and after `give_up_s` without a single success it declares the host unavailable.
 
@@ -12,6 +13,7 @@ Rules of this file: all state changes in synchronous methods between two awaits;
 """
 
 import asyncio
+import math
 import random
 import time
 from collections import deque
@@ -23,6 +25,7 @@ from bulkaudio.errors import HostUnavailableError
 from bulkaudio.events import Emit, GateMoved
 from bulkaudio.policy import Reason
 from bulkaudio.quantities import format_duration
+from bulkaudio.rate import Rate
 from bulkaudio.settings import MAX_SLOTS
 from bulkaudio.slots import Slots
 
@@ -46,6 +49,8 @@ NO_SUCH_HOST = "dns"
 """The reason of a failed name look-up."""
 
 MAX_PAUSE_S = 30.0
+LATE_S = 0.02
+"""By so much timers, and a busy loop, may be late; requests that this held back are made up for."""
 
 TROUBLES = {
     NO_SUCH_HOST: "its name cannot be resolved",
@@ -96,7 +101,7 @@ class Ticket:
     def succeeded(self, first_byte_s: float, received_bytes: int = 0) -> None:
         """Record a good answer: any that shows a healthy host, a plain 404 among them."""
         if self._speak():
-            self._gate._succeeded(first_byte_s, received_bytes)  # noqa: SLF001  two halves of one class
+            self._gate._succeeded(self._epoch, first_byte_s, received_bytes)  # noqa: SLF001  two halves of one class
 
     def throttled(self, retry_after_s: float | None) -> None:
         """Record a 429, or a 503 with ``Retry-After``."""
@@ -151,6 +156,7 @@ class Gate:
             is_fixed=self._options.fixed is not None,
             now=clock(),
         )
+        self._rate = Rate(clock())
         self._in_flight = 0
         self._waiters: deque[asyncio.Future[bool]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -248,9 +254,8 @@ class Gate:
     def _start(self, now: float) -> None:
         self._in_flight += 1
         self._slots.started(self._in_flight)
-        if self._options.max_rate:
-            self._next_start = max(self._next_start, now - 1.0 / self._options.max_rate)
-            self._next_start += 1.0 / self._options.max_rate
+        rate = min(self._options.max_rate or math.inf, self._rate.limit or math.inf)
+        self._next_start = max(self._next_start, now - max(1.0 / rate, LATE_S)) + 1.0 / rate
         self._waiters.popleft().set_result(self._is_open_circuit)
 
     def _wake_in(self, wait_s: float) -> None:
@@ -277,7 +282,7 @@ class Gate:
         left_s = self._failing_since + self._options.give_up_s - now
         return wait_s if wait_s <= left_s + 1.0 else max(left_s, 0.0)
 
-    def _succeeded(self, first_byte_s: float, received_bytes: int) -> None:
+    def _succeeded(self, epoch: int, first_byte_s: float, received_bytes: int) -> None:
         self._is_cold = False
         self._failing_since = None
         self._pauses = 0
@@ -289,7 +294,10 @@ class Gate:
             self._credit = self._options.credit / 2
             self._move("the host answers again")
         now = self._clock()
-        if self._slots.look(now, self._in_flight, is_limited=now < self._closed_until):
+        if epoch == self._epoch:
+            self._rate.answered(now)
+        is_limited = now < max(self._closed_until, self._next_start)
+        if self._slots.look(now, self._in_flight, is_limited=is_limited):
             self._move("feeling the way up")
         self._pump()
 
@@ -303,6 +311,7 @@ class Gate:
             self._cut(0.7, "throttled")
             if retry_after_s is None:
                 self._pause_until(now + self._backoff_s(1.0), "throttled")
+            self._rate.refused(now, self._closed_until)
         self._end = self._end or self._gave_up(now)
         self._pump()
 

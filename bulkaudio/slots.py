@@ -114,7 +114,7 @@ class Slots:
         self._best_flow = max(flow, self._best_flow * 0.995)
         if self._is_searching:
             self._search(is_rising=is_rising)
-        elif is_rising or self._is_fixed:
+        elif is_rising or self._strikes or self._is_fixed:
             self._step()
 
     def _search(self, *, is_rising: bool) -> None:

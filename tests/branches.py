@@ -12,11 +12,12 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 MODULES = (
-    *("policy", "naming", "wav", "windows", "gate", "slots"),
+    *("policy", "naming", "wav", "windows", "gate", "slots", "rate"),
     *("ledger/*", "stores/*"),
 )
 TESTS = (
     *("policy", "naming", "wav", "wav_sizes", "windows", "gate", "gate_tickets", "lock", "verify"),
+    "rate",
     *("ledger", "ledger_edges", "ledger_spoilt", "local_store", "store_edges"),
 )
 

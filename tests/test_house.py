@@ -23,7 +23,7 @@ STOREYS = [
         "events",
     ],
     ["settings", "keys"],
-    ["slots", "gate", "retry", "stopper"],
+    ["slots", "rate", "gate", "retry", "stopper"],
     ["polyai"],
     ["sources"],
     ["stores"],
