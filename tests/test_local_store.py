@@ -129,13 +129,13 @@ async def test_bytes_arrive_whole_and_in_large_pieces(
 ) -> None:
     """Small chunks are collected to 256 KiB; hash and size are of what is on the disk."""
     pieces: list[int] = []
-    write = staging_module.RecordingFile.write
+    write = staging_module.RecordingFile.writelines
 
-    def spy(file: staging_module.RecordingFile, data: bytes) -> int:
-        pieces.append(len(data))
-        return write(file, data)
+    def spy(file: staging_module.RecordingFile, piece: Sequence[bytes]) -> None:
+        pieces.append(sum(map(len, piece)))
+        write(file, piece)
 
-    monkeypatch.setattr(staging_module.RecordingFile, "write", spy)
+    monkeypatch.setattr(staging_module.RecordingFile, "writelines", spy)
     body = pcm_wav(60.0, "long")
     staging = await store.stage(recording())
     for start in range(0, len(body), 10_000):

@@ -12,7 +12,7 @@ import hashlib
 import io
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -38,6 +38,9 @@ T = TypeVar("T")
 
 PIECE_BYTES = 256 * 1024
 """aiofiles takes one hop to a thread a call: in 8 KiB writes that costs nineteen twentieths."""
+
+MAX_WRITES = 8
+"""Chunks of a piece that are written one by one: putting them together first would copy them."""
 
 PART = "part"
 MOVED = "moved"
@@ -110,17 +113,17 @@ class RecordingFile(io.FileIO):
         self._hash = hashlib.sha256()
         self._lock = Lock()
 
-    def write(self, data: "ReadableBuffer", /) -> int:
-        """Write all of `data`; a short write is continued, and the reason for it then raised."""
-        view = memoryview(data)
+    def writelines(self, lines: "Iterable[ReadableBuffer]", /) -> None:
+        """Write all of these bytes; a short write is continued, and the reason for it then raised."""
         with self._lock, translated(self.path):
-            done = 0
-            while done < len(view):
-                reach(Step.STAGE_WRITE)
-                done += super().write(view[done:]) or 0
-            self._hash.update(view)
-            self.size += done
-        return done
+            for line in lines:
+                view = memoryview(line)
+                done = 0
+                while done < len(view):
+                    reach(Step.STAGE_WRITE)
+                    done += super().write(view[done:]) or 0
+                self._hash.update(view)
+                self.size += done
 
     def prove(self, *, framed: bool) -> Audio | Flaw:
         """Judge what is on the disk, not what was meant to be."""
@@ -173,13 +176,13 @@ class LocalStaging:
         self._chunks.append(chunk)
         self._waiting_bytes += len(chunk)
         if self._waiting_bytes >= PIECE_BYTES:
-            await self._flush(self._piece())
+            await self._flush(self._take())
 
     async def seal(self, *, framed: bool) -> Staged | Flaw:
         """Write the rest, prove, and start the sync, which goes on while others are fetched."""
         if self._result is not None:
             return self._result
-        piece = self._piece()
+        piece = self._take()
         proof = await self._bench.run(lambda: self._finish(piece, framed=framed))
         if isinstance(proof, Flaw):
             self._result = proof
@@ -204,17 +207,16 @@ class LocalStaging:
             # Shielded: begun, it ends, even if whoever cleans up is cancelled once more.
             await asyncio.shield(self._bench.run(self._abandon))
 
-    def _piece(self) -> bytes:
-        piece = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-        self._chunks.clear()
-        self._waiting_bytes = 0
-        return piece
+    def _take(self) -> Sequence[bytes]:
+        """Return what waits to be written: a few large chunks as they are, many small ones as one."""
+        chunks, self._chunks, self._waiting_bytes = self._chunks, [], 0
+        return chunks if len(chunks) <= MAX_WRITES else [b"".join(chunks)]
 
-    async def _flush(self, piece: bytes) -> None:
+    async def _flush(self, piece: Sequence[bytes]) -> None:
         if self._writer is not None:
-            await self._writer.write(piece)
+            await self._writer.writelines(piece)
             return
-        await self._bench.run(lambda: self._created().write(piece))
+        await self._bench.run(lambda: self._created().writelines(piece))
         loop = asyncio.get_running_loop()
         self._writer = aiofiles.threadpool.wrap(self._file, loop=loop, executor=self._bench.pool)
 
@@ -231,10 +233,9 @@ class LocalStaging:
                 self._file = self._bench.live[self._path.name] = RecordingFile(fd, self._path)
             return self._file
 
-    def _finish(self, piece: bytes, *, framed: bool) -> Audio | Flaw:
+    def _finish(self, piece: Sequence[bytes], *, framed: bool) -> Audio | Flaw:
         file = self._created()
-        if piece:
-            file.write(piece)
+        file.writelines(piece)
         proof = file.prove(framed=framed)
         if isinstance(proof, Flaw):
             self._abandon()
