@@ -187,6 +187,15 @@ async def test_a_discarded_recording_leaves_nothing(store: LocalStore, root: Pat
     assert staged.temporary.read_bytes() == WAV
 
 
+async def test_nothing_is_written_after_a_discard(store: LocalStore, root: Path) -> None:
+    """A thread that had no time to begin before its coroutine was cancelled makes no file."""
+    staging = await store.stage(recording())
+    await staging.discard()
+    with pytest.raises(StorageError, match="not wanted any more"):
+        await staging.write(bytes(PIECE_BYTES))
+    assert temporaries(root) == []
+
+
 async def test_cancelling_anywhere_leaves_no_file_and_no_descriptor(root: Path) -> None:
     """However far staging got, discarding after a cancellation cleans up."""
     store = await LocalStore.open(root, layout=FLAT)

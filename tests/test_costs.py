@@ -1,0 +1,165 @@
+"""
+What one recording costs, counted instead of timed: hops to threads, system calls, our own calls.
+
+Everything is counted in two runs of different length, so that what a run costs once is not among it.
+Bounds are a little above what was counted when they were set: who exceeds one has made every
+recording dearer, and finds out here and not from a clock that other programs share.
+"""
+
+import asyncio
+import atexit
+import json
+import shutil
+import sys
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import bulkaudio
+from bulkaudio.simulator.calls import Calls
+from bulkaudio.simulator.server import Simulator
+from tests.forked import run_forked
+from tests.oracle import trial_on
+from tests.plans import whole
+from tests.program import PROGRAM, Desk
+from tests.wire import WireServer
+
+FEW, MANY = 64, 320
+
+Counts = Counter[str]
+
+
+async def each(count: Callable[[int], Awaitable[Counts]]) -> dict[str, float]:
+    """Return what one more recording adds to each count."""
+    few, many = await count(FEW), await count(MANY)
+    return {name: (many[name] - few[name]) / (MANY - FEW) for name in many}
+
+
+async def test_a_short_recording_costs_two_hops_and_few_calls(tmp_path: Path) -> None:
+    """One hop writes and proves it, one syncs it; what a batch costs is shared by 64."""
+
+    async def counted(number: int) -> Counts:
+        async with WireServer(whole) as server:
+            ids = [f"CA{n}" for n in range(number)]
+            trial = trial_on(server, tmp_path / f"work{number}", *ids)
+            order = replace(
+                trial.order(*trial.words(*trial.csv(*ids))),
+                hook="tests.test_costs:count_inside",
+                hook_arguments=(str(tmp_path / f"counts{number}"),),
+            )
+            ended = await run_forked(order)
+        assert ended.code == 0, ended.stderr
+        assert len(server.targets) == number
+        return Counter(json.loads((tmp_path / f"counts{number}").read_text()))
+
+    cost = await each(counted)
+    assert cost["hops of store"] <= 2.1
+    assert cost["hops of ledger"] <= 0.1
+    assert cost["hops of asyncio"] <= 0.05
+    assert cost["calls"] <= 180, "calls of bulkaudio's own functions, on the loop's thread"
+
+
+def count_inside(note: str) -> None:
+    """Count hops to threads, and calls of the package's functions in the thread of the loop."""
+    counts: Counts = Counter()
+    package = str(Path(bulkaudio.__file__).parent)
+    submit = ThreadPoolExecutor.submit
+
+    def counting(
+        pool: ThreadPoolExecutor, work: Callable[..., Any], /, *arguments: Any, **more: Any
+    ) -> "Future[Any]":
+        name = (pool._thread_name_prefix or "").partition("_")[0].partition("-")[0]
+        counts[f"hops of {name if name in {'store', 'ledger'} else 'asyncio'}"] += 1
+        return submit(pool, work, *arguments, **more)
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_filename.startswith(package):
+            counts["calls"] += 1
+
+    setattr(ThreadPoolExecutor, "submit", counting)  # noqa: B010  # a method
+    sys.setprofile(profile)
+
+    def write() -> None:
+        sys.setprofile(None)
+        Path(note).write_text(json.dumps(counts))
+
+    atexit.register(write)
+
+
+SYSTEM_CALLS = {
+    "openat": 1.2,
+    "write": 3.0,
+    "fsync": 1.1,
+    "fdatasync": 0.2,
+    "linkat": 1.05,
+    "unlinkat": 1.05,
+    "renameat2": 0.0,
+    "fchmod": 1.1,
+    "getrandom": 0.1,
+    "sendto": 3.3,
+    "connect": 0.1,
+    "newfstatat": 1.2,
+}
+"""
+At most so many for each recording of some kilobytes; what depends on timing is not here. One `sendto`
+is the request, and each hop to a thread wakes the loop with one.
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+async def test_system_calls_of_a_recording(tmp_path: Path) -> None:
+    """A file is made, written, synced, linked and unlinked once; a request is sent once."""
+
+    async def counted(number: int) -> Counts:
+        calls = Calls(count=number, speech_s=(0.1, 0.2), chat_share=0.0, opt_out_share=0.0)
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        async with Simulator(calls=calls) as simulator:
+            desk = Desk.at(simulator, folder)
+            words = desk.words("--csv", desk.csv(calls.ids()))
+            summary = folder / "calls"
+            traced = ("strace", "-f", "-c", "-U", "calls,name", "-o", str(summary))
+            process = await asyncio.create_subprocess_exec(
+                *traced, sys.executable, *PROGRAM, *map(str, words), env=desk.env(), cwd=folder
+            )
+            assert await process.wait() == 0
+            assert simulator.requests.total == number
+        lines = (line.split() for line in summary.read_text().splitlines())
+        return Counter({line[1]: int(line[0]) for line in lines if line[0].isdigit()})
+
+    cost = await each(counted)
+    dear = {name: cost.get(name, 0.0) for name in SYSTEM_CALLS}
+    assert {name: n for name, n in dear.items() if n > SYSTEM_CALLS[name]} == {}, dear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Peak:
+    """The most memory that a run of so many recordings took."""
+
+    recordings: int
+    kib: int
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_memory_does_not_grow_with_the_number_of_recordings(tmp_path: Path) -> None:
+    """Ten times as many recordings take hardly a megabyte more."""
+
+    async def peak(number: int) -> Peak:
+        async with WireServer(whole) as server:
+            ids = [f"CA{n}" for n in range(number)]
+            trial = trial_on(server, tmp_path / f"work{number}", *ids)
+            ended = await run_forked(trial.order(*trial.words(*trial.csv(*ids))))
+        assert ended.code == 0, ended.stderr
+        return Peak(recordings=number, kib=ended.peak_rss_kib)
+
+    few, many = await peak(1_000), await peak(10_000)
+    assert many.kib - few.kib < 6 * 1024, (few, many)
