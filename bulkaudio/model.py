@@ -1,11 +1,11 @@
 """The values that flow through a run. Frozen, slotted, keyword-only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 
 class Direction(StrEnum):
@@ -64,6 +64,32 @@ class Conversation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BareConversations(Sequence[Conversation]):
+    """
+    Conversations of which nothing is known but their ids; each is made when it is looked at.
+
+    Those that are saved already never are looked at, and to make a million takes half a second.
+    """
+
+    ids: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Conversation: ...
+    @overload
+    def __getitem__(self, index: slice) -> "BareConversations": ...
+    def __getitem__(self, index: int | slice) -> "Conversation | BareConversations":
+        if isinstance(index, slice):
+            return BareConversations(ids=self.ids[index])
+        return Conversation(id=self.ids[index])
+
+    def __iter__(self) -> Iterator[Conversation]:
+        return (Conversation(id=each) for each in self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """
     An input row, or a listed record, that is no conversation.
@@ -110,7 +136,7 @@ class Batch:
         bookmark: Of a listing's page; None from other sources.
     """
 
-    conversations: tuple[Conversation, ...]
+    conversations: Sequence[Conversation]
     rejected: tuple[Rejected, ...] = ()
     skipped: int = 0
     bookmark: Bookmark | None = None

@@ -305,6 +305,19 @@ async def test_fast_rows_equal_others(tmp_path: Path) -> None:
     assert repr(found.conversations[0]) == repr(Conversation(id="CA1"))
 
 
+def test_a_delimiter_that_an_id_may_hold_is_one_all_the_same() -> None:
+    """Rows that look like nothing but ids are taken apart where Excel's hint says so."""
+    assert parse([b"sep=.\nid\n", b"CA1\nCA2.5\n", b"CA3\n"]).ids == ["CA1", "CA2", "CA3"]
+
+
+@pytest.mark.parametrize(
+    "text", ["CA1\r\nCA2\r\n", "CA1\nCA2", "CA1\nCA2\r\n", "CA1\n\nCA2\n", "CA1\n\rCA2\n\n"]
+)
+def test_bare_lines_are_ids_whatever_ends_them(text: str) -> None:
+    """A blank line among them is none, and the header may come again."""
+    assert parse([b"id\n", text.encode(), b"\nid\nCA3"]).ids == ["CA1", "CA2", "CA3"]
+
+
 @pytest.mark.parametrize("limit", [0, 1, 1500, 5000])
 async def test_limits(tmp_path: Path, limit: int) -> None:
     """At most so many conversations are named."""

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import islice
 
 from bulkaudio.errors import UsageError
-from bulkaudio.model import Batch, Conversation, Rejected
+from bulkaudio.model import BareConversations, Batch, Rejected
 from bulkaudio.naming import is_conversation_id, printable
 
 _BATCH_ROWS = 1000
@@ -36,11 +36,13 @@ class IdSource:
         """Yield the ids, at most a thousand at a time."""
         while rows := tuple(islice(self._take(), _BATCH_ROWS)):
             yield Batch(
-                conversations=tuple(row for row in rows if isinstance(row, Conversation)),
+                conversations=BareConversations(
+                    ids=tuple(row for row in rows if isinstance(row, str))
+                ),
                 rejected=tuple(row for row in rows if isinstance(row, Rejected)),
             )
 
-    def _take(self) -> Iterator[Conversation | Rejected]:
+    def _take(self) -> Iterator[str | Rejected]:
         while self._left is None or self._left > 0:
             try:
                 number, text = next(self._numbered)
@@ -48,7 +50,7 @@ class IdSource:
                 return
             if isinstance(text, str) and is_conversation_id(text):
                 self._left = None if self._left is None else self._left - 1
-                yield Conversation(id=text)
+                yield text
             else:
                 where, why = f"id {number}", "it is no conversation id"
                 yield Rejected(where=where, text=printable(str(text)), why=why)
