@@ -18,7 +18,8 @@ MODULES = (
 TESTS = (
     *("policy", "naming", "wav", "wav_sizes", "windows", "gate", "gate_tickets", "lock", "verify"),
     "rate",
-    *("ledger", "ledger_edges", "ledger_spoilt", "local_store", "store_edges"),
+    *("ledger", "ledger_edges", "ledger_planning", "ledger_spoilt"),
+    *("local_store", "store_edges"),
 )
 
 

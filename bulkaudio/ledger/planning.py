@@ -1,19 +1,22 @@
 """
 What a batch means to the ledger: which recordings are new, due, settled, or seen before.
 
-A batch is compared by one query per thousand ids, and recordings that are already saved are not
-written to: planning a million of them again costs seconds, not minutes.
+A batch is compared by a query or two per thousand ids, and recordings that are already saved are
+neither written to nor looked at one by one: a million of them cost two seconds.
 """
 
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from bulkaudio.ledger.lookup import SAVED, Known, Lookup
 from bulkaudio.ledger.rows import instant_of, text_of, text_or_none, time_of
 from bulkaudio.model import (
+    BareConversations,
     Batch,
     Bookmark,
     Conversation,
@@ -25,7 +28,6 @@ from bulkaudio.model import (
 )
 from bulkaudio.policy import MAX_DEFERRAL, SUSPICIOUS, Reason
 
-IDS_PER_QUERY = 1000
 LONGEST_CALL = timedelta(days=1)
 
 
@@ -42,19 +44,41 @@ class Seen:
     def add(self, rowid: int) -> bool:
         """Mark a row; return whether it was not marked before."""
         place, bit = rowid >> 3, 1 << (rowid & 7)
-        if place >= len(self._bits):
-            self._bits.extend(bytes(max(place + 1 - len(self._bits), len(self._bits), 1024)))
+        self._reach(place)
         is_new = not self._bits[place] & bit
         self._bits[place] |= bit
         return is_new
 
+    def add_all(self, rowids: Collection[int]) -> AbstractSet[int]:
+        """Mark different rows; return those that were marked before."""
+        if not rowids:
+            return frozenset()
+        first, last = min(rowids), max(rowids)
+        start, end = first >> 3, (last >> 3) + 1
+        if last - first + 1 == len(rowids):
+            marks = ((1 << len(rowids)) - 1) << (first & 7)
+        else:
+            places = bytearray(end - start)
+            for rowid in rowids:
+                places[(rowid >> 3) - start] |= 1 << (rowid & 7)
+            marks = int.from_bytes(places, "little")
+        self._reach(end - 1)
+        before = int.from_bytes(self._bits[start:end], "little")
+        old = frozenset(filter(self._has, rowids)) if before & marks else frozenset()
+        self._bits[start:end] = (before | marks).to_bytes(end - start, "little")
+        return old
 
-Known = tuple[int, str, str | None, str, str | None, str | None]
-"""Rowid, status, start, first sight, next try and reason of a row, as the ledger has them."""
+    def _has(self, rowid: int) -> bool:
+        return bool(self._bits[rowid >> 3] >> (rowid & 7) & 1)
+
+    def _reach(self, place: int) -> None:
+        if place >= len(self._bits):
+            self._bits.extend(bytes(max(place + 1 - len(self._bits), len(self._bits), 1024)))
+
 
 STARTED_AT = 2
 
-OPEN, SAVED, ABSENT = Status.OPEN.value, Status.SAVED.value, Status.ABSENT.value
+OPEN, ABSENT = Status.OPEN.value, Status.ABSENT.value
 DEFERRED, IN_PROGRESS = Status.DEFERRED.value, Reason.IN_PROGRESS.value
 FAILED = Status.FAILED.value
 SETTLED = frozenset({SAVED, ABSENT})
@@ -91,8 +115,7 @@ class Planner:
 
     def plan(self, batch: Batch) -> Plan:
         """Compare the batch, write what is new about it and where its listing stands."""
-        self._look_up([conversation.id for conversation in batch.conversations])
-        for conversation in batch.conversations:
+        for conversation in self._pass_settled(batch.conversations):
             self._consider(conversation)
         self._write()
         if batch.bookmark is not None:
@@ -107,17 +130,31 @@ class Planner:
             duplicates=counts["duplicates"],
         )
 
-    def _look_up(self, ids: Sequence[str]) -> None:
-        query = (
-            "SELECT conversation_id, direction, id, status, started_at, first_seen_at, "
-            "next_try_at, reason FROM recordings "
-            "WHERE conversation_id IN (SELECT value FROM json_each(?)) "
-            "AND direction IN (SELECT value FROM json_each(?))"
-        )
-        wanted = json.dumps(self._directions)
-        for chunk in _chunks(list(dict.fromkeys(ids))):
-            for row in self._connection.execute(query, (json.dumps(chunk), wanted)):
-                self._known[row[:2]] = row[2:]
+    def _pass_settled(self, conversations: Sequence[Conversation]) -> Sequence[Conversation]:
+        """
+        Count what is saved and needs no more than that; return the others in their order.
+
+        In a second run that is almost everything, and as sets it costs a tenth of what it costs
+        one by one.
+        """
+        ids, is_undated = _ids_of(conversations)
+        lookup = Lookup(self._connection, self._directions, is_undated=is_undated)
+        self._known = lookup.known
+        settled = lookup.settled(ids)
+        rows = lookup.rows_of(settled)
+        old = self._seen.add_all(rows)
+        new = settled
+        if old:
+            new = {each for each in settled if old.isdisjoint(lookup.rows_of([each]))}
+        self._counts["conversations"] += len(new)
+        self._counts[SAVED] += len(rows) - len(old)
+        self._counts["duplicates"] += len(old)
+        if len(settled) == len(ids):
+            return ()
+        left = [at for at, each in enumerate(ids) if each not in settled]
+        repeated = len(ids) - len(left) - len(settled)
+        self._counts["duplicates"] += repeated * len(self._directions)
+        return [conversations[at] for at in left]
 
     def _consider(self, conversation: Conversation) -> None:
         is_first_sight = True
@@ -185,6 +222,14 @@ class Planner:
             "WHERE id = ?",
             self._in_progress,
         )
+
+
+def _ids_of(conversations: Sequence[Conversation]) -> tuple[Sequence[str], bool]:
+    """Return the ids, and whether nothing else is known that the ledger could learn."""
+    if isinstance(conversations, BareConversations):
+        return conversations.ids, True
+    ids = [conversation.id for conversation in conversations]
+    return ids, not any(conversation.started_at for conversation in conversations)
 
 
 def keep_bookmark(connection: sqlite3.Connection, bookmark: Bookmark, now: str) -> None:
@@ -281,8 +326,3 @@ def _task(
         first_seen_at=instant_of(first_seen_at),
         failed_for=failed_for,
     )
-
-
-def _chunks(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), IDS_PER_QUERY):
-        yield ids[start : start + IDS_PER_QUERY]
