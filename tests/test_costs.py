@@ -24,11 +24,12 @@ import pytest
 import bulkaudio
 from bulkaudio.simulator.calls import Calls
 from bulkaudio.simulator.server import Simulator
+from tests.audio import pcm_wav
 from tests.forked import run_forked
 from tests.oracle import trial_on
-from tests.plans import whole
+from tests.plans import resized, subject, whole
 from tests.program import PROGRAM, Desk
-from tests.wire import WireServer
+from tests.wire import Certificates, Exchange, WireServer, http_head
 
 FEW, MANY = 64, 320
 
@@ -163,3 +164,47 @@ async def test_memory_does_not_grow_with_the_number_of_recordings(tmp_path: Path
 
     few, many = await peak(1_000), await peak(10_000)
     assert many.kib - few.kib < 6 * 1024, (few, many)
+
+
+class Crowd:
+    """Sends short recordings at once, and long ones when sixty-four of them have begun."""
+
+    PIECE = bytes(256 * 1024)
+    LONG = 29_000_000
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self.is_full = asyncio.Event()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        if not subject(exchange.head.target)[0].startswith("LONG"):
+            await asyncio.sleep(0.02)
+            await whole(exchange)
+            return
+        self.under_way += 1
+        if self.under_way == 64:
+            self.is_full.set()
+        head = resized(pcm_wav(0.0, "x"), self.LONG)[:44]
+        await exchange.send(http_head(200, [("Content-Length", str(44 + self.LONG))]) + head)
+        await self.is_full.wait()
+        left = self.LONG
+        while left:
+            piece = self.PIECE[:left]
+            await exchange.send(piece)
+            left -= len(piece)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+async def test_sixty_four_long_recordings_at_once_are_held_in_150_megabytes(tmp_path: Path) -> None:
+    """Buffers are shared out among those under way, over TLS, which has some of its own."""
+    certificates, crowd = Certificates(), Crowd()
+    bundle = certificates.write_bundle(tmp_path)
+    ids = [*(f"CA{n}" for n in range(1_000)), *(f"LONG{n}" for n in range(64))]
+    async with WireServer(crowd, tls=certificates.context()) as server:
+        trial = trial_on(server, tmp_path / "work", *ids)
+        words = (*trial.csv(*ids), "--ca-bundle", bundle, "--concurrency", "64")
+        ended = await run_forked(trial.order(*trial.words(*words)))
+    assert ended.code == 0, ended.stderr
+    assert ended.peak_rss_kib < 150_000_000 / 1024

@@ -52,8 +52,13 @@ __all__ = [
     "TransferLimits",
 ]
 
-READ_BUFFER_BYTES = 256 * 1024
-"""aiohttp holds up to twice as much for each answer."""
+READ_BUFFERS_BYTES = 4 * 1024 * 1024
+"""
+Shared by the answers under way: aiohttp holds up to twice as much, and what is read from it goes
+through two more pairs of hands. Large buffers cost the processor less, and 64 large ones too much.
+"""
+
+LEAST_READ_BUFFER_BYTES, MOST_READ_BUFFER_BYTES = 64 * 1024, 256 * 1024
 
 SPARE_CONNECTIONS = 4
 """Beyond the slots, so that the gate is the only queue: listing shares the session."""
@@ -108,6 +113,7 @@ class Session:
                 )
         self._origins = {host: URL(self.hosts.url(host), encoded=True) for host in Host}
         self._http: aiohttp.ClientSession | None = None
+        self._under_way = 0
         self._renewing = asyncio.Lock()
         self._skews: dict[Host, timedelta] = {}
         # Random once: asking the system for each request's would let another thread go first.
@@ -134,7 +140,6 @@ class Session:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            read_bufsize=READ_BUFFER_BYTES,
         )
         return self
 
@@ -160,8 +165,10 @@ class Session:
         """
         carried = self._keys[request.host].value
         _carried.set(carried)
-        sent = await self._send(request, carried)
+        sent: Sent | None = None
+        self._under_way += 1
         try:
+            sent = await self._send(request, carried)
             if sent.raw.status == 401:
                 await self._renew_key(request.host, carried)
             response = await receive(sent, self._limits)
@@ -169,7 +176,8 @@ class Session:
             self._skews[request.host] = ahead(answer.received_at, answer.date)
             yield response
         finally:
-            if not sent.raw.content.at_eof():
+            self._under_way -= 1
+            if sent is not None and not sent.raw.content.at_eof():
                 # Reading the rest of a body that nobody wants can take for ever.
                 sent.raw.close()
 
@@ -243,13 +251,21 @@ class Session:
                 evidence = replace(target.evidence, http_status=raw.status)
                 raise RedirectRefused(str(refused), evidence=evidence) from refused
 
+    def _read_buffer_bytes(self) -> int:
+        share = READ_BUFFERS_BYTES // max(1, self._under_way)
+        return min(MOST_READ_BUFFER_BYTES, max(LEAST_READ_BUFFER_BYTES, share))
+
     async def _get(self, url: URL, headers: _Headers, target: Target) -> aiohttp.ClientResponse:
         if self._http is None:
             raise RuntimeError("the session is not open")
         try:
             async with asyncio.timeout(self._limits.head_s):
                 return await self._http.get(
-                    url, headers=headers, allow_redirects=False, proxy=self._proxy
+                    url,
+                    headers=headers,
+                    allow_redirects=False,
+                    proxy=self._proxy,
+                    read_bufsize=self._read_buffer_bytes(),
                 )
         except WIRE_ERRORS as error:
             failure = sending_failure(error, target)
