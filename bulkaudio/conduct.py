@@ -171,6 +171,8 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
             await _assemble(work, run_id, emit, watch.stopper).execute()
         if work.options.pace.concurrency is None:
             await ledger.pin({SLOTS_PIN: str(work.gate.learned_slots)})
+        if not watch.stopper.is_stopping:
+            error = work.gate.put_off()
     except BulkAudioError as end:
         error = end
     for note in work.session.clock_notes():

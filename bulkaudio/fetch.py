@@ -14,7 +14,7 @@ from bulkaudio.events import Answered, Emit, Noted, Received, Retrying
 from bulkaudio.gate import Gate, Ticket
 from bulkaudio.model import Evidence, Outcome, Recording, Status, Task
 from bulkaudio.naming import printable
-from bulkaudio.policy import MAX_WAIT_S, SUSPICIOUS, Action, Answer, Reason
+from bulkaudio.policy import SUSPICIOUS, Action, Answer, Reason, retry_after_s
 from bulkaudio.polyai.client import PermanentFailure, Response, Session
 from bulkaudio.polyai.recordings import recording_request
 from bulkaudio.retry import AttemptFailed, Limits, Retry, retrying
@@ -169,7 +169,7 @@ class Fetcher:
                     ticket.succeeded(response.first_byte_s)
                 outcome = means.verdicts.judge(task, answer, ruling, evidence)
                 if outcome.reason == Reason.THROTTLED:
-                    ticket.throttled(None)
+                    ticket.throttled(retry_after_s(answer))
                 return outcome
             staging = await means.store.stage(task.recording)
             try:
@@ -273,8 +273,7 @@ def _is_known(task: Task, failure: AttemptFailed) -> bool:
 def tell_gate(ticket: Ticket, failure: AttemptFailed) -> None:
     """Report a failed attempt to the gate; while the host is down it is not the request's fault."""
     if failure.reason == Reason.THROTTLED:
-        wait_s = failure.retry_after_s
-        ticket.throttled(wait_s if wait_s is None or wait_s <= MAX_WAIT_S else None)
+        ticket.throttled(failure.retry_after_s)
     elif failure.reason not in NOT_THE_HOSTS:
         ticket.failed(failure.reason, is_repeated=failure.evidence.attempts > 1)
         failure.is_throttle = failure.is_throttle or ticket.is_hosts_fault

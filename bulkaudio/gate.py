@@ -6,7 +6,9 @@ throttling cuts it to 0.7, trouble to 0.5, at most once for the requests that we
 together (an epoch). How many a second, at a host that counts them, is found by `bulkaudio.rate`.
 `Retry-After` closes the gate for everybody, because workers that each wait on
 their own come back together. When failures outweigh successes it lets one probe through at a time,
-and after `give_up_s` without a single success it declares the host unavailable.
+and after `give_up_s` without a single success it declares the host unavailable. A host that asks for
+more than `MAX_WAIT_S` may mean one request or everybody: nobody is admitted until those under way
+are answered, or one probe where there are none, and without a good answer among them it is everybody.
 
 Rules of this file: all state changes in synchronous methods between two awaits; each ends in
 `_pump`, the one place that admits; time comes from `clock`; no I/O.
@@ -23,7 +25,8 @@ from dataclasses import dataclass
 
 from bulkaudio.errors import HostUnavailableError
 from bulkaudio.events import Emit, GateMoved
-from bulkaudio.policy import Reason
+from bulkaudio.policy import MAX_WAIT_S, Reason
+from bulkaudio.put_off import PutOff
 from bulkaudio.quantities import format_duration
 from bulkaudio.rate import Rate
 from bulkaudio.settings import MAX_SLOTS
@@ -162,6 +165,7 @@ class Gate:
         self._timer: asyncio.TimerHandle | None = None
         self._end: BaseException | None = None
         self._closed_until = 0.0
+        self._put_off = PutOff(host=host)
         self._next_start = 0.0
         self._epoch = 0
         self._is_cold = True
@@ -174,13 +178,13 @@ class Gate:
         self._last_trouble = ""
 
     def __repr__(self) -> str:
-        state = "probing" if self._is_open_circuit else "open"
+        state = "probing" if self._is_probing else "open"
         return f"<Gate {self.host} {state} {self._in_flight}/{self.slots}>"
 
     @property
     def slots(self) -> int:
         """How many requests may be under way at once now."""
-        if self._is_open_circuit:
+        if self._is_probing:
             return 1
         return min(self._slots.count, COLD_SLOTS) if self._is_cold else self._slots.count
 
@@ -193,6 +197,18 @@ class Gate:
     def is_down(self) -> bool:
         """Whether failures outweigh successes, so that one probe at a time is let through."""
         return self._is_open_circuit
+
+    @property
+    def _is_probing(self) -> bool:
+        return self._is_open_circuit or self._put_off.until is not None
+
+    def put_off(self) -> HostUnavailableError | None:
+        """
+        Return what ends a run to whose last requests the host only said to come back much later.
+
+        One alone that was answered so, after good answers to others, is that request's own matter.
+        """
+        return self._put_off.end(self._clock(), is_cold=self._is_cold)
 
     @asynccontextmanager
     async def admit(self) -> AsyncIterator[Ticket]:
@@ -240,12 +256,15 @@ class Gate:
             if self._closed_until > now:
                 # Once open again, a probe goes first and its answer decides.
                 self._end = self._end or self._gave_up(now)
+            put_off_until = self._put_off.everybody_until(self._in_flight)
+            if put_off_until > self._deadline(now):
+                self._end = self._end or self._put_off.turned_away(now)
             if self._end is not None:
                 self._waiters.popleft().set_exception(self._end)
                 continue
             if self._in_flight >= self.slots:
                 return
-            wait_s = max(self._closed_until, self._next_start) - now
+            wait_s = max(self._closed_until, put_off_until, self._next_start) - now
             if wait_s > 0:
                 self._wake_in(self._until_deadline(now, wait_s))
                 return
@@ -256,7 +275,7 @@ class Gate:
         self._slots.started(self._in_flight)
         rate = min(self._options.max_rate or math.inf, self._rate.limit or math.inf)
         self._next_start = max(self._next_start, now - max(1.0 / rate, LATE_S)) + 1.0 / rate
-        self._waiters.popleft().set_result(self._is_open_circuit)
+        self._waiters.popleft().set_result(self._is_probing)
 
     def _wake_in(self, wait_s: float) -> None:
         if self._timer is not None:
@@ -275,12 +294,16 @@ class Gate:
             "long to wait",
         )
 
+    def _deadline(self, now: float) -> float:
+        # One second of slack lets a Retry-After as long as the deadline still be probed once.
+        since = now if self._failing_since is None else self._failing_since
+        return since + self._options.give_up_s + 1.0
+
     def _until_deadline(self, now: float, wait_s: float) -> float:
         if self._failing_since is None:
             return wait_s
-        # One second of slack lets a Retry-After as long as the deadline still be probed once.
         left_s = self._failing_since + self._options.give_up_s - now
-        return wait_s if wait_s <= left_s + 1.0 else max(left_s, 0.0)
+        return wait_s if now + wait_s <= self._deadline(now) else max(left_s, 0.0)
 
     def _succeeded(self, epoch: int, first_byte_s: float, received_bytes: int) -> None:
         self._is_cold = False
@@ -289,9 +312,11 @@ class Gate:
         self._trouble *= 1.0 - TROUBLE_WEIGHT
         self._credit = min(self._options.credit * CREDIT_GROWTH, self._credit + 1.0)
         self._slots.answered(first_byte_s, received_bytes)
-        if self._is_open_circuit:
+        if self._is_probing:
+            if self._is_open_circuit:
+                self._credit = self._options.credit / 2
             self._is_open_circuit = False
-            self._credit = self._options.credit / 2
+            self._put_off.clear()
             self._move("the host answers again")
         now = self._clock()
         if epoch == self._epoch:
@@ -304,7 +329,11 @@ class Gate:
     def _throttled(self, epoch: int, retry_after_s: float | None) -> None:
         now, self._last_trouble = self._clock(), Reason.THROTTLED
         self._failing_since = self._failing_since if self._failing_since is not None else now
-        if retry_after_s is not None:
+        if retry_after_s is not None and retry_after_s > MAX_WAIT_S:
+            self._put_off.note(now + retry_after_s)
+            self._move("the host asked for a long wait")
+            retry_after_s = None
+        elif retry_after_s is not None:
             self._pause_until(now + retry_after_s, "the host asked to wait")
         if epoch == self._epoch:
             self._slots.strike()
@@ -359,5 +388,5 @@ class Gate:
         return random.uniform(0.1, 1.0) * longest_s  # noqa: S311  jitter
 
     def _move(self, reason: str) -> None:
-        closed_s = max(0.0, self._closed_until - self._clock())
+        closed_s = max(0.0, max(self._closed_until, self._put_off.until or 0.0) - self._clock())
         self._emit(GateMoved(host=self.host, slots=self.slots, closed_s=closed_s, reason=reason))

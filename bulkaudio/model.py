@@ -177,6 +177,7 @@ class Plan:
     Attributes:
         conversations: Distinct conversations seen for the first time in this run.
         todo: To fetch now.
+        put_off: Those of `deferred` that PolyAI asked to wait with, and whose time has not come.
         duplicates: Recordings this run had already considered.
     """
 
@@ -186,6 +187,7 @@ class Plan:
     absent: int
     deferred: int
     duplicates: int
+    put_off: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

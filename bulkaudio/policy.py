@@ -13,7 +13,8 @@ from enum import Enum, StrEnum, auto
 from bulkaudio.clocks import http_date
 
 MAX_WAIT_S = 15 * 60.0
-"""A `Retry-After` above this is not waited for: the recording is deferred to a later run."""
+"""A `Retry-After` above this is not waited for: the recording is deferred to a later run, and the
+run ends where the host says so to all."""
 
 MAX_DEFERRAL = timedelta(days=1)
 """Whatever a server asks for, the next night looks again: nothing is put off until it is erased."""

@@ -14,7 +14,7 @@ from typing import Any
 from bulkaudio.events import Answered, Emit, SidecarSettled
 from bulkaudio.fetch import Means, evidence_of, retrying_event, tell_gate
 from bulkaudio.model import Conversation, Direction, Metadata, Recording, Task
-from bulkaudio.policy import Action, Reason
+from bulkaudio.policy import Action, Reason, retry_after_s
 from bulkaudio.polyai.client import PermanentFailure, Response
 from bulkaudio.polyai.conversations import conversation_request
 from bulkaudio.retry import AttemptFailed, Limits, Retry, retrying
@@ -128,7 +128,7 @@ class Sidecars:
                     if ruling.action is not Action.SAVE:
                         outcome = means.verdicts.judge(task, answer, ruling, evidence_of(answer))
                         if outcome.reason == Reason.THROTTLED:
-                            ticket.throttled(None)
+                            ticket.throttled(retry_after_s(answer))
                         return outcome.reason
                     details = await _read_details(response)
                     ticket.succeeded(response.first_byte_s)

@@ -197,6 +197,123 @@ def test_a_retry_after_as_long_as_the_deadline_is_still_probed() -> None:
     run_virtually(main())
 
 
+LONG_S = 3600.0
+
+
+async def _ask(gate: Gate, say: Callable[[Ticket], None]) -> None:
+    async with gate.admit() as ticket:
+        say(ticket)
+
+
+def _put_off(ticket: Ticket) -> None:
+    ticket.throttled(LONG_S)
+
+
+def _serve(ticket: Ticket) -> None:
+    ticket.succeeded(0.01)
+
+
+@pytest.mark.parametrize("options", [GateOptions(), GateOptions(fixed=1)])
+def test_a_host_that_puts_everybody_off_is_not_asked_again(options: GateOptions) -> None:
+    """Those under way are turned away, at most one more finds out, and the rest is told at once."""
+
+    async def main() -> None:
+        gate, host = gate_for(options), Host(slots=0, retry_after_s=LONG_S)
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await drive(host, gate, requests=500)
+
+        (end, *_) = caught.value.exceptions
+        assert isinstance(end, HostUnavailableError)
+        assert "1h 00m" in end.message
+        assert len(host.answers) == max(2, min(COLD_SLOTS, options.fixed or COLD_SLOTS))
+        assert asyncio.get_running_loop().time() < 5
+        assert gate.put_off() is not None
+
+    run_virtually(main())
+
+
+def test_a_host_that_begins_to_put_everybody_off_is_not_asked_again() -> None:
+    """What it answered well before does not keep the run going against it."""
+
+    async def main() -> None:
+        gate, host = gate_for(), Host(latency_s=0.05)
+        await drive(host, gate, requests=1_000)
+        host.slots, host.retry_after_s = 0, LONG_S
+        with pytest.raises(BaseExceptionGroup) as caught:
+            await drive(host, gate, requests=500)
+
+        assert caught.group_contains(HostUnavailableError, depth=1)
+        assert sum(word == "throttled" for _, word in host.answers) <= 64
+
+    run_virtually(main())
+
+
+def test_one_that_is_put_off_alone_holds_nobody_back() -> None:
+    """A good answer, of those under way or of one probe, shows that only that one was meant."""
+
+    async def main() -> None:
+        events: list[Event] = []
+        gate = gate_for(GateOptions(fixed=1), events)
+        for _ in range(5):
+            await _ask(gate, _put_off)
+            assert gate.slots == 1
+            assert repr(gate) == "<Gate host probing 0/1>"
+            await _ask(gate, _serve)
+            assert gate.put_off() is None
+        assert asyncio.get_running_loop().time() < 60
+        moves = [event.reason for event in events if isinstance(event, GateMoved)]
+        assert "the host asked for a long wait" in moves
+        assert moves[-1] == "the host answers again"
+        async with gate.admit() as slow:
+            _put_off(slow)
+        assert gate.put_off() is None, "the last of a run, after good answers"
+
+    run_virtually(main())
+
+
+def test_those_under_way_are_waited_for_before_the_host_is_given_up() -> None:
+    """Two in a row may be put off while a third, long under way, is served."""
+
+    async def main() -> None:
+        gate = gate_for()
+        async with gate.admit() as slow:
+            await _ask(gate, _put_off)
+            waiting = asyncio.ensure_future(_ask(gate, _serve))
+            await asyncio.sleep(30)
+            assert not waiting.done()
+            _serve(slow)
+        await waiting
+        assert gate.put_off() is None
+
+    run_virtually(main())
+
+
+def test_the_only_request_of_a_run_that_is_put_off_ends_it() -> None:
+    """Nothing shows that the host works."""
+
+    async def main() -> None:
+        gate = gate_for()
+        await _ask(gate, _put_off)
+        assert gate.put_off() is not None
+
+    run_virtually(main())
+
+
+def test_whoever_has_the_patience_waits_for_as_long_as_the_host_asks() -> None:
+    """With a longer give-up time nobody asks before the hour is over, and then one at first."""
+
+    async def main() -> None:
+        gate = gate_for(GateOptions(give_up_s=3 * LONG_S))
+        for _ in range(2):
+            await _ask(gate, _put_off)
+        put_off_at = asyncio.get_running_loop().time()
+        waiting = [asyncio.ensure_future(_ask(gate, _serve)) for _ in range(20)]
+        await asyncio.wait(waiting)
+        assert LONG_S <= asyncio.get_running_loop().time() - put_off_at < LONG_S + 5
+
+    run_virtually(main())
+
+
 def test_a_name_that_never_resolves_ends_after_three_probes() -> None:
     """A wrong name costs three look-ups in a row, not fifteen minutes."""
 

@@ -23,7 +23,7 @@ STOREYS = [
         "events",
     ],
     ["settings", "keys"],
-    ["slots", "rate", "gate", "retry", "stopper"],
+    ["slots", "put_off", "rate", "gate", "retry", "stopper"],
     ["polyai"],
     ["sources"],
     ["stores"],

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
@@ -181,6 +182,7 @@ def test_json_has_the_contract_s_keys_in_order_on_one_line() -> None:
         "skipped": 0,
         "retries": 1,
         "open": 0,
+        "put_off": 0,
     }
     assert (document["bytes"], document["audio_seconds"]) == (1000, 1.5)
     assert document["http"] == {"200": 2, "503": 1}
@@ -196,6 +198,21 @@ def test_json_has_the_contract_s_keys_in_order_on_one_line() -> None:
         }
     ]
     assert document["failures_truncated"] is False
+
+
+def test_what_polyai_put_off_is_not_called_fresh() -> None:
+    """A recording that a throttling host put off, now or before, has words of its own."""
+    tally = Tally()
+    tally(plan(2, deferred=2, put_off=1))
+    tally(settled(Status.DEFERRED))
+    tally(
+        Settled(outcome=Outcome(recording=recording(), status=Status.DEFERRED, reason="throttled"))
+    )
+    summary = Summary.of(Ended(scope=SCOPE), tally)
+    assert (summary.counts.deferred, summary.counts.put_off) == (4, 2)
+    page = page_of(summary)
+    assert re.search(r"not yet +2  call still going on", page)
+    assert re.search(r"put off +2  PolyAI asked for a longer wait", page)
 
 
 def test_failures_are_cut_to_a_hundred() -> None:

@@ -81,6 +81,9 @@ STARTED_AT = 2
 OPEN, ABSENT = Status.OPEN.value, Status.ABSENT.value
 DEFERRED, IN_PROGRESS = Status.DEFERRED.value, Reason.IN_PROGRESS.value
 FAILED = Status.FAILED.value
+PUT_OFF = "put_off"
+"""No status, but what of the deferred has a time before which it is not due."""
+
 SETTLED = frozenset({SAVED, ABSENT})
 
 
@@ -126,7 +129,8 @@ class Planner:
             todo=tuple(self._todo),
             already=counts[SAVED],
             absent=counts[ABSENT],
-            deferred=counts[DEFERRED],
+            deferred=counts[DEFERRED] + counts[PUT_OFF],
+            put_off=counts[PUT_OFF],
             duplicates=counts["duplicates"],
         )
 
@@ -182,7 +186,7 @@ class Planner:
                 self._in_progress.append((IN_PROGRESS, rowid))
             return DEFERRED
         if status == DEFERRED and self._now < (next_try_at or "") <= self._latest:
-            return DEFERRED
+            return PUT_OFF
         failed_for = reason if status == FAILED or reason == SUSPICIOUS else None
         self._todo.append(
             _task(conversation.id, direction, started_at, first_seen_at, failed_for=failed_for)

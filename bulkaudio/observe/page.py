@@ -123,8 +123,13 @@ def _table(summary: Summary) -> Table:
         ("  no recording", counts.absent, "PolyAI has none and will not have one"),
         (
             "  not yet",
-            counts.deferred,
+            counts.deferred - counts.put_off,
             "call still going on, or too fresh: a later run looks again",
+        ),
+        (
+            "  put off",
+            counts.put_off,
+            "PolyAI asked for a longer wait: a run after that takes them",
         ),
         ("  failed", counts.failed, ""),
         ("  left open", counts.open, "the next run takes them, and what was not reached"),

@@ -41,6 +41,7 @@ class Counts:
         rejected: Input rows that are no conversation id.
         skipped: Conversations that cannot have a recording.
         retries: Attempts that failed and were followed by another.
+        put_off: Those of `deferred` that PolyAI asked to wait with.
         open: Considered and not settled: still to do, or left open by a stop.
     """
 
@@ -55,6 +56,7 @@ class Counts:
     skipped: int = 0
     retries: int = 0
     open: int = 0
+    put_off: int = 0
 
     @property
     def settled(self) -> int:
@@ -149,6 +151,7 @@ class Tally:
     _rejected: int = 0
     _skipped: int = 0
     _retries: int = 0
+    _put_off: int = 0
     _throttled: int = 0
     _received_bytes: int = 0
     _saved_bytes: int = 0
@@ -212,6 +215,7 @@ class Tally:
             skipped=self._skipped,
             retries=self._retries,
             open=self._recordings - settled,
+            put_off=self._put_off,
         )
 
     def _count(self, event: Event) -> None:
@@ -270,6 +274,7 @@ class Tally:
         self._by_status[Status.ALREADY] += plan.already
         self._by_status[Status.ABSENT] += plan.absent
         self._by_status[Status.DEFERRED] += plan.deferred
+        self._put_off += plan.put_off
         self._skipped += event.skipped
         self._rejected += len(event.rejected)
         room = MAX_REJECTIONS - len(self._rejections)
@@ -277,6 +282,8 @@ class Tally:
 
     def _settle(self, outcome: Outcome) -> None:
         self._by_status[outcome.status] += 1
+        is_deferred = outcome.status is Status.DEFERRED
+        self._put_off += is_deferred and outcome.reason == Reason.THROTTLED
         if outcome.status is Status.SAVED:
             self._saved_bytes += outcome.bytes or 0
             self._audio_seconds += outcome.audio.seconds if outcome.audio else 0.0

@@ -185,6 +185,50 @@ async def test_a_long_wait_is_left_to_a_later_run(
         await trial.healed(*words)
 
 
+@pytest.mark.parametrize("ids", [1, 40])
+@pytest.mark.parametrize(("concurrency", "most"), [("auto", 8), ("1", 2)])
+async def test_a_host_that_puts_everybody_off_ends_the_run(
+    ids: int, concurrency: str, most: int, tmp_path: Path
+) -> None:
+    """Exit 5 at once, said also under --quiet; deferred and open; no crowd before its time."""
+    names = [f"CA{number:02}" for number in range(ids)]
+    async with WireServer(busy(429, "3600")) as server:
+        trial = trial_on(server, tmp_path / "work", *names)
+        words = (*trial.csv(*names), "--quiet", "--concurrency", concurrency)
+        ended = await trial.download(*words)
+        assert (ended.code, ended.summary["status"]) == (5, "failed")
+        assert "asks to wait for 1h 00m" in ended.stderr
+        counts, asked = ended.summary["counts"], len(server.heads)
+        assert asked <= most
+        assert counts["deferred"] == counts["put_off"] == asked
+        assert (counts["open"], counts["failed"]) == (ids - asked, 0)
+        # Nothing of what was put off is asked for before its time.
+        await trial.download(*words)
+        assert max(trial.asked().values()) == 1
+        let_time_pass(trial)
+        server.scripts = (whole,)
+        await trial.healed(*words)
+
+
+async def test_a_host_that_begins_to_put_everybody_off_ends_the_run(tmp_path: Path) -> None:
+    """A quota that is used up in the middle: what came before stays, no crowd after it."""
+    names = [f"CA{number:03}" for number in range(100)]
+
+    async def quota(exchange: Exchange) -> None:
+        script = whole if len(server.heads) <= 30 else busy(429, "86400")
+        await script(exchange)
+
+    async with WireServer(quota) as server:
+        trial = trial_on(server, tmp_path / "work", *names)
+        ended = await trial.download(*trial.csv(*names), "--concurrency", "4")
+        counts = ended.summary["counts"]
+        assert (ended.code, counts["saved"], counts["failed"]) == (5, 30, 0), ended.stderr
+        assert counts["put_off"] == len(server.heads) - 30 <= 5
+        let_time_pass(trial)
+        server.scripts = (whole,)
+        await trial.healed(*trial.csv(*names))
+
+
 @pytest.mark.parametrize("throttles", [6, pytest.param(30, marks=pytest.mark.slow)])
 async def test_throttling_uses_up_no_attempt(throttles: int, tmp_path: Path) -> None:
     """One attempt is allowed; so many 429 later it is still there."""
