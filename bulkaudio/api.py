@@ -18,6 +18,7 @@ from bulkaudio.choices import (
     connection_of,
     download_request,
     min_free_bytes,
+    refuse_unknown,
     run_options,
 )
 from bulkaudio.conduct import RunResult, Watch, Work, conduct
@@ -73,6 +74,7 @@ def download(
         BulkAudioError: When the run could not begin or was ended by an error; what was saved by
             then stays saved, and running again goes on.
     """
+    refuse_unknown(choices, DownloadChoices, "out", "csv", "since")
     _refuse_running_loop()
     request = download_request(out, csv, since, choices)
 
@@ -109,6 +111,7 @@ class Client(Session):
     """
 
     def __init__(self, *, region: str, agent: str, **options: Unpack[ConnectionOptions]) -> None:
+        refuse_unknown(options, ConnectionOptions, "region", "agent")
         connection = connection_of(canonical_region(region), agent, options)
         super().__init__(connection, slots=MOST_SLOTS)
         self._runs: list[Outcomes] = []
@@ -164,7 +167,11 @@ class Archive:
         Returns:
             An asynchronous iterator of what this run settles, in the order it becomes durable;
             recordings saved earlier are not among them. Its `summary` is there after the end.
+
+        Raises:
+            UsageError: For an argument that it does not know.
         """
+        refuse_unknown(choices, RunChoices)
         outcomes = Outcomes(self._opened, client, source, choices)
         client.carry(outcomes)
         self._running.append(outcomes)

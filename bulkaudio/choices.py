@@ -1,10 +1,11 @@
 """Keyword arguments of the Python interface, and what they become."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, time
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TypedDict
+from typing import TypedDict, get_type_hints
 from zoneinfo import ZoneInfo
 
 from bulkaudio.errors import UsageError
@@ -70,6 +71,24 @@ class DownloadChoices(ConnectionOptions, RunChoices, total=False):
     lookback_s: float
     limit: int
     layout: str
+
+
+def refuse_unknown(choices: Mapping[str, object], kind: type, *own: str) -> None:
+    """
+    Refuse arguments that are none of `kind` and `own`; raises `UsageError`.
+
+    Python lets them through where arguments are gathered by name, and ``redact=True`` must not fetch
+    what was to be redacted.
+    """
+    names = [*own, *sorted(get_type_hints(kind))]
+    for name in choices:
+        if name in names:
+            continue
+        near = get_close_matches(name, names, n=1)
+        raise UsageError(
+            f"there is no argument {printable(name)!r}",
+            fix=f"did you mean {near[0]}?" if near else f"the arguments are {', '.join(names)}",
+        )
 
 
 def find_keys(options: ConnectionOptions, region: str) -> Keys:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -215,3 +216,36 @@ def test_a_first_run_that_lacks_something_leaves_nothing_behind(tmp_path: Path) 
         bulkaudio.download(out=tmp_path / "archive", region="us", agent="a", account="w")
 
     assert not (tmp_path / "archive").exists()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"direction": "all"}, "directions"),
+        ({"redact": True}, "redacted"),
+        ({"max_duration": 60.0}, "max_duration_s"),
+        ({"channel": "VOICE"}, "channels"),
+        ({"colour": "red"}, "csv, since"),
+    ],
+)
+def test_unknown_arguments_are_refused(wrong: dict[str, Any], words: str, tmp_path: Path) -> None:
+    """A word that is mistyped is named with the nearest one, and nothing is touched."""
+    with pytest.raises(bulkaudio.UsageError, match=next(iter(wrong))) as caught:
+        bulkaudio.download(csv=tmp_path / "calls.csv", out=tmp_path / "archive", **wrong)
+    assert words in str(caught.value.fix)
+    assert not (tmp_path / "archive").exists()
+
+
+async def test_unknown_arguments_are_refused_where_outcomes_are_streamed(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """By the client, and by the run before its first outcome is asked for."""
+    wrong: dict[str, Any] = {"redact": True}
+    with pytest.raises(bulkaudio.UsageError, match="'redact'"):
+        bulkaudio.Client(region="us", agent="a", api_key="k", **wrong)
+    async with bulkaudio.Archive.open(tmp_path / "archive") as archive, client(simulator) as polyai:
+        with pytest.raises(bulkaudio.UsageError, match="'redact'") as caught:
+            archive.download(polyai, bulkaudio.from_ids(["CA1"]), **wrong)
+        assert caught.value.fix == "did you mean redacted?"
+        with pytest.raises(bulkaudio.UsageError, match="'limit'"):
+            archive.download(polyai, bulkaudio.from_ids(["CA1"]), limit=3)  # type: ignore[call-arg]
