@@ -169,7 +169,7 @@ class Archive:
             recordings saved earlier are not among them. Its `summary` is there after the end.
 
         Raises:
-            UsageError: For an argument that it does not know.
+            UsageError: For an argument that it does not know, or a value that cannot be.
         """
         refuse_unknown(choices, RunChoices)
         outcomes = Outcomes(self._opened, client, source, choices)
@@ -194,7 +194,8 @@ class Outcomes:
         self._archive = archive
         self._client = client
         self._source = source
-        self._choices = choices
+        self._options = run_options(choices)
+        self._min_free_bytes = min_free_bytes(choices)
         self._queue: asyncio.Queue[Outcome | None] = asyncio.Queue(maxsize=WAITING_OUTCOMES)
         self._watch = Watch(tally=Tally(), observers=(), stopper=Stopper())
         self._task: asyncio.Task[RunResult] | None = None
@@ -269,7 +270,7 @@ class Outcomes:
 
     async def _work(self) -> Work:
         connection = self._client.connection
-        options = run_options(self._choices)
+        options = self._options
         kept = await self._archive.bind(
             Identity(
                 region=connection.region,
@@ -290,6 +291,6 @@ class Outcomes:
             scope=scope_of(connection, self._source.kind, options.selection, ()),
             backlog=None,
             asks_for_details=True,
-            min_free_bytes=min_free_bytes(self._choices),
+            min_free_bytes=self._min_free_bytes,
             on_outcome=self._hand_over,
         )

@@ -234,6 +234,7 @@ def _ending(error: BulkAudioError | None, stopper: Stopper, tally: Tally) -> tup
         is_budget = stopper.exit_code == BUDGET_EXIT_CODE
         return ("stopped" if is_budget else "interrupted"), stopper.exit_code
     counts = tally.snapshot().counts
-    if counts.failed or counts.rejected or tally.details().sidecars.failed:
+    # Nothing may be open after a run that nobody stopped: should it be so, nobody is told otherwise.
+    if counts.open or counts.failed or counts.rejected or tally.details().sidecars.failed:
         return "partial", SHORTFALL_EXIT_CODE
     return "complete", 0

@@ -5,11 +5,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from bulkaudio.bounds import (
+    check_above_zero,
+    check_not_negative,
+    check_switch,
+    check_text,
+    check_whole,
+    check_word,
+)
 from bulkaudio.model import Direction, Metadata
 
 DEFAULT_LAYOUT = "{direction}/{id}.wav"
 MAX_SLOTS = 64
 """Requests at once that `auto` never exceeds."""
+
+ENVIRONMENTS = ("live", "pre-release", "sandbox")
 
 
 class Secret:
@@ -89,6 +99,10 @@ class Connection:
     ca_bundle: Path | None = None
     proxy: str | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        for name in ("region", "agent", "account", "audio_url", "conversations_url", "proxy"):
+            check_text(name, getattr(self, name))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListingQuery:
@@ -113,6 +127,13 @@ class ListingQuery:
     variant: str | None = None
     page_size: int = 1000
 
+    def __post_init__(self) -> None:
+        check_not_negative("lookback_s", self.lookback_s)
+        check_word("env", self.env, ENVIRONMENTS)
+        for channel in self.channels:
+            check_text("a channel", channel)
+        check_text("variant", self.variant)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
@@ -128,6 +149,10 @@ class Selection:
     redacted: bool | None = None
     metadata: Metadata = Metadata.NONE
     limit: int | None = None
+
+    def __post_init__(self) -> None:
+        check_switch("redacted", self.redacted)
+        check_whole("limit", self.limit, least=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +172,12 @@ class Pace:
     attempts: int = 5
     give_up_after_s: float = 15 * 60.0
 
+    def __post_init__(self) -> None:
+        check_whole("concurrency", self.concurrency, least=1)
+        check_above_zero("max_rate", self.max_rate)
+        check_whole("attempts", self.attempts, least=1)
+        check_not_negative("give_up_after_s", self.give_up_after_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budgets:
@@ -157,6 +188,12 @@ class Budgets:
     max_duration_s: float | None = None
     grace_s: float = 20.0
 
+    def __post_init__(self) -> None:
+        check_whole("max_recordings", self.max_recordings, least=1)
+        check_whole("max_bytes", self.max_bytes, least=0)
+        check_not_negative("max_duration_s", self.max_duration_s)
+        check_not_negative("grace_s", self.grace_s)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
@@ -165,6 +202,10 @@ class Place:
     out: Path
     layout: str | None = None
     min_free_bytes: int = 10**9
+
+    def __post_init__(self) -> None:
+        check_text("layout", self.layout)
+        check_whole("min_free_bytes", self.min_free_bytes, least=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,6 +255,12 @@ class DownloadRequest:
     conversations_url: str | None = None
     ca_bundle: Path | None = None
     proxy: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for name in ("region", "account", "agent", "id_column"):
+            check_text(name, getattr(self, name))
+        check_switch("redacted", self.redacted)
+        check_whole("limit", self.limit, least=1)
 
     @property
     def has_csv(self) -> bool:

@@ -5,13 +5,20 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import bulkaudio
+from bulkaudio.choices import download_request
+from bulkaudio.conduct import _ending
+from bulkaudio.events import Planned
+from bulkaudio.model import Direction, Plan, Recording, Task
+from bulkaudio.observe.tally import Tally
 from bulkaudio.simulator import Calls, Simulator
+from bulkaudio.stopper import Stopper
 from tests.program import expected, wavs, write_csv
 
 BOTH = ["user", "agent"]
@@ -20,7 +27,7 @@ BOTH = ["user", "agent"]
 @pytest.fixture
 async def simulator() -> AsyncIterator[Simulator]:
     """Serve calls, enough to be in the middle of."""
-    calls = Calls(count=60, speech_s=(0.05, 0.2), chat_share=0.0, opt_out_share=0.0)
+    calls = Calls(count=150, speech_s=(0.05, 0.2), chat_share=0.0, opt_out_share=0.0)
     async with Simulator(calls=calls) as simulator:
         yield simulator
 
@@ -249,3 +256,123 @@ async def test_unknown_arguments_are_refused_where_outcomes_are_streamed(
         assert caught.value.fix == "did you mean redacted?"
         with pytest.raises(bulkaudio.UsageError, match="'limit'"):
             archive.download(polyai, bulkaudio.from_ids(["CA1"]), limit=3)  # type: ignore[call-arg]
+
+
+WRONG_VALUES: dict[str, dict[str, Any]] = {
+    "concurrency": {"concurrency": -1},
+    "concurrency 0": {"concurrency": 0},
+    "concurrency True": {"concurrency": True},
+    "concurrency word": {"concurrency": "many"},
+    "max_rate": {"max_rate": -1},
+    "max_rate nan": {"max_rate": float("nan")},
+    "attempts": {"attempts": "3"},
+    "attempts 0": {"attempts": 0},
+    "give_up_after_s": {"give_up_after_s": -1},
+    "give_up_after_s word": {"give_up_after_s": "soon"},
+    "max_recordings": {"max_recordings": 0},
+    "max_bytes": {"max_bytes": "1G"},
+    "max_bytes fraction": {"max_bytes": 0.5},
+    "max_duration_s": {"max_duration_s": float("inf")},
+    "min_free_bytes": {"min_free_bytes": -1},
+    "redacted": {"redacted": "no"},
+    "metadata": {"metadata": "some"},
+    "directions": {"directions": "left"},
+    "directions 5": {"directions": 5},
+}
+"""What neither front end of the Python interface takes, by the argument that it is about."""
+
+WRONG_FOR_DOWNLOAD: dict[str, dict[str, Any]] = {
+    "limit": {"limit": -28},
+    "limit 0": {"limit": 0},
+    "since": {"csv": "calls.csv", "since": "yesterday"},
+    "channels": {"csv": "calls.csv", "channels": ["VOICE"]},
+    "id_column": {"id_column": "x"},
+    "env": {"env": "prod"},
+    "tz": {"tz": "Nowhere/X"},
+    "tz 5": {"tz": 5},
+    "api_key": {"api_key": None},
+    "api_key_file": {"api_key_file": 5},
+    "ca_bundle": {"ca_bundle": 5},
+    "account": {"account": 5},
+    "region": {"region": ""},
+    "layout": {"layout": 5},
+    "out": {"out": "s3://bucket/calls"},
+    "out empty": {"out": ""},
+    "csv": {"csv": 5},
+    "lookback_s": {"lookback_s": "-2h"},
+    "channels 5": {"channels": 5},
+    "a channel": {"channels": [5]},
+    "variant": {"variant": 5},
+    "since 5": {"since": 5},
+    "since in the future": {"since": "2999-01-01"},
+    "until": {"since": "2026-01-02", "until": "2026-01-01"},
+}
+
+
+@pytest.mark.parametrize("case", [*WRONG_VALUES, *WRONG_FOR_DOWNLOAD])
+def test_wrong_values_are_refused(case: str, tmp_path: Path) -> None:
+    """By name, with what is right instead, and before anything is touched."""
+    wrong = (WRONG_VALUES | WRONG_FOR_DOWNLOAD)[case]
+    choices: dict[str, Any] = {"out": tmp_path / "archive", "region": "us", "agent": "a"} | wrong
+    name = "time zone" if case == "tz" else case.removeprefix("a ").split()[0]
+    with pytest.raises(bulkaudio.UsageError, match=name) as caught:
+        bulkaudio.download(**choices)
+    assert caught.value.fix
+    assert not (tmp_path / "archive").exists()
+
+
+@pytest.mark.parametrize("case", WRONG_VALUES)
+async def test_wrong_values_are_refused_where_outcomes_are_streamed(
+    case: str, simulator: Simulator, tmp_path: Path
+) -> None:
+    """Before the run begins."""
+    async with bulkaudio.Archive.open(tmp_path / "archive") as archive, client(simulator) as polyai:
+        with pytest.raises(bulkaudio.UsageError, match=case.split(maxsplit=1)[0]):
+            archive.download(polyai, bulkaudio.from_ids(["CA1"]), **WRONG_VALUES[case])
+
+
+def test_a_key_that_is_none_is_not_looked_up_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is how a missing variable looks; the usual places may hold another account's key."""
+    monkeypatch.setenv("POLYAI_API_KEY", "of-another-account")
+    wrong: dict[str, Any] = {"api_key": None}
+    with pytest.raises(bulkaudio.UsageError, match="api_key"):
+        bulkaudio.Client(region="us", agent="a", **wrong)
+
+
+def test_words_of_the_command_line_are_taken(tmp_path: Path) -> None:
+    """Sizes, durations, auto, and None for what is not given."""
+    request = download_request(
+        tmp_path,
+        None,
+        date(2026, 1, 1),
+        {
+            "concurrency": "auto",
+            "min_free_bytes": "1GB",
+            "max_bytes": "2GiB",
+            "give_up_after_s": "2h",
+            "max_duration_s": "90m",
+            "lookback_s": "72h",
+            "attempts": None,
+            "env": None,
+            "channels": "VOICE",
+            "directions": ["agent"],
+        },
+    )
+    assert (request.pace.concurrency, request.pace.attempts) == (None, 5)
+    assert (request.pace.give_up_after_s, request.listing.lookback_s) == (7200.0, 259200.0)
+    assert (request.place.min_free_bytes, request.budgets.max_bytes) == (10**9, 2 * 2**30)
+    assert (request.budgets.max_duration_s, request.directions) == (5400.0, (Direction.AGENT,))
+    assert (request.listing.channels, request.filters) == (("VOICE",), frozenset({"channels"}))
+    assert request.listing.since == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_a_run_that_leaves_recordings_open_is_not_complete() -> None:
+    """Whatever the reason: unless it was stopped or ended by an error, which say so themselves."""
+    tally = Tally()
+    task = Task(
+        recording=Recording(conversation_id="CA1", direction=Direction.COMBINED),
+        first_seen_at=datetime.now(UTC),
+    )
+    plan = Plan(conversations=1, todo=(task,), already=0, absent=0, deferred=0, duplicates=0)
+    tally(Planned(plan=plan))
+    assert _ending(None, Stopper(), tally) == ("partial", 3)

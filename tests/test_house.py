@@ -16,6 +16,7 @@ STOREYS = [
         "model",
         "naming",
         "quantities",
+        "bounds",
         "clocks",
         "policy",
         "wav",
