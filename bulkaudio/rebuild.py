@@ -19,9 +19,10 @@ from bulkaudio.errors import LedgerError, UsageError
 from bulkaudio.ledger import anew
 from bulkaudio.ledger.faults import is_damage
 from bulkaudio.ledger.ledger import Ledger
-from bulkaudio.model import Audio, Outcome, Recording, Status
+from bulkaudio.model import Audio, Direction, Outcome, Recording, Status
 from bulkaudio.naming import Layout, printable
 from bulkaudio.settings import DEFAULT_LAYOUT
+from bulkaudio.stores.disk import SIDECAR_FOLDER
 from bulkaudio.stores.inspection import Inspection, Sight
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
@@ -49,6 +50,8 @@ class Report:
             `damaged_count` is of all.
         unknown: The first names that the layout does not make; `unknown_count` is of all.
         set_aside: Where the old ledger's files are now, relative to the archive.
+        directions: Those that any file has: what the nights took, but for what was never saved.
+        has_metadata: There is a folder of metadata, which tells that it was asked for.
         remembered: What the archive knows of itself: more than its layout only when the old
             ledger could still be read.
     """
@@ -60,6 +63,8 @@ class Report:
     unknown: tuple[str, ...]
     unknown_count: int
     set_aside: tuple[PurePosixPath, ...]
+    directions: tuple[Direction, ...]
+    has_metadata: bool
     remembered: Mapping[str, str]
 
     @property
@@ -108,6 +113,7 @@ async def rebuild(
         async with _draft(anew.draft_of(path)) as draft:
             await _fill(draft, pins, root, survey)
             aside = await _to_its_end(partial(anew.put_in_place, draft, path))
+        survey.has_metadata = await asyncio.to_thread((root / SIDECAR_FOLDER).is_dir)
     return survey.report([PurePosixPath(each.relative_to(root)) for each in aside], pins)
 
 
@@ -191,6 +197,8 @@ class _Survey:
     unknown: list[str] = field(default_factory=list)
     unknown_count: int = 0
     stray_wav: str | None = None
+    directions: set[Direction] = field(default_factory=set)
+    has_metadata: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
 
     async def walk(self, store: LocalStore, ledger: Ledger) -> None:
@@ -217,6 +225,8 @@ class _Survey:
             unknown=tuple(sorted(self.unknown)),
             unknown_count=self.unknown_count,
             set_aside=tuple(set_aside),
+            directions=tuple(each for each in Direction if each in self.directions),
+            has_metadata=self.has_metadata,
             remembered=pins,
         )
 
@@ -226,6 +236,7 @@ class _Survey:
             recording = self.layout.recording_of(PurePosixPath(name))
             if recording is not None:
                 ours.append((name, recording))
+                self.directions.add(recording.direction)
                 continue
             self.unknown_count += 1
             if len(self.unknown) < UNKNOWN_NAMED:

@@ -16,6 +16,7 @@ from bulkaudio.errors import ArchiveBusyError, LedgerError, StorageError, UsageE
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Status
 from bulkaudio.rebuild import Progress, Report, rebuild
+from bulkaudio.remember import LISTING_PIN
 from bulkaudio.simulator.calls import Calls
 from bulkaudio.simulator.server import Simulator
 from bulkaudio.verify import Damage, verify
@@ -400,3 +401,29 @@ async def test_the_page_tells_a_person_what_to_do(tmp_path: Path) -> None:
     ledger_of(root).unlink()
     quiet = await run("rebuild", root, "-q", env=environment(), cwd=tmp_path)
     assert (quiet.code, quiet.stdout, quiet.stderr) == (0, "", "")
+
+
+async def test_the_page_names_what_the_nights_took(tmp_path: Path) -> None:
+    """The first listing afterwards is the example of every later one: it must not take less."""
+
+    async def page() -> str:
+        done = await run("rebuild", root, "--force", env=environment(), cwd=tmp_path)
+        return " ".join(done.stdout.split())
+
+    root = make_files(tmp_path / "archive", "CA1")
+    told = await page()
+    assert "Give it --direction combined again; and --env, --channel and --variant if" in told
+    (root / "user").mkdir()
+    (root / "user" / "CA1.wav").write_bytes(wav_of("CA1"))
+    (root / "metadata").mkdir()
+    words = "--direction combined --direction user and --metadata basic or full"
+    assert words in await page()
+    (root / "agent").mkdir()
+    (root / "agent" / "CA1.wav").write_bytes(wav_of("CA1"))
+    assert "Give it --direction all and --metadata" in await page()
+    done = await run("rebuild", root, "--force", "--json", env=environment(), cwd=tmp_path)
+    assert done.summary["directions"] == ["combined", "user", "agent"]
+    assert done.summary["has_metadata"] is True
+    async with open_archive(root) as archive:
+        await archive.ledger.pin({LISTING_PIN: "{}"})
+    assert "Give it" not in await page()

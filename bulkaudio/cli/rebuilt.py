@@ -16,12 +16,14 @@ from bulkaudio.cli.findings import (
     damage_entry,
     damage_table,
 )
+from bulkaudio.model import Direction
 from bulkaudio.naming import printable
 from bulkaudio.observe.page import plural
 from bulkaudio.observe.progress import bar_row
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes
 from bulkaudio.rebuild import Progress, Report
+from bulkaudio.remember import LISTING_PIN
 
 SCHEMA = "bulkaudio.rebuild/1"
 
@@ -82,6 +84,8 @@ class Rebuilt:
             "unknown": list(report.unknown[:MAX_LISTED]),
             "unknown_count": report.unknown_count,
             "set_aside": [str(path) for path in report.set_aside],
+            "directions": [direction.value for direction in report.directions],
+            "has_metadata": report.has_metadata,
             "remembered": {name: known[name] for name in IDENTITY if name in known},
         }
 
@@ -114,8 +118,22 @@ class Rebuilt:
             "What was listed, left open or failed is not in the files: give --since once more with "
             "the next download that lists, as early as the first call that must not be missed."
         )
+        if LISTING_PIN not in report.remembered:
+            yield Text(
+                "That download decides what every later night takes. Give it "
+                + " ".join(_listing_words(report))
+            )
         if not {"region", "agent"} <= report.remembered.keys():
             yield Text(
                 "No file tells whose recordings these are: give --region and --agent with the next "
                 "download, --account and --since when it lists, and --redacted if it was given before."
             )
+
+
+def _listing_words(report: Report) -> Iterator[str]:
+    """Say, as far as the files tell, what listings took, and what no file tells."""
+    sides = ["all"] if len(report.directions) == len(Direction) else report.directions
+    yield " ".join(f"--direction {side}" for side in sides) or "each --direction that is wanted"
+    if report.has_metadata:
+        yield "and --metadata basic or full (there are metadata files)"
+    yield "again; and --env, --channel and --variant if they were given before."
