@@ -105,7 +105,7 @@ class KeyFinder:
     def _api_keys(self, region: str, notes: list[str]) -> Iterator[ApiKey | None]:
         yield self._named_file(self.api_key_file, "api-key-file", notes)
         directory = self.environ.get("CREDENTIALS_DIRECTORY")
-        if directory and (path := Path(directory) / CREDENTIAL).exists():
+        if directory and _may_be(path := Path(directory) / CREDENTIAL):
             yield _file_key(path, f"$CREDENTIALS_DIRECTORY/{CREDENTIAL}", notes)
         for name in _variables(region):
             yield self._variable(name)
@@ -165,6 +165,14 @@ class KeyFinder:
             return entry
 
         return ApiKey(value=reread(), source=f"{source} ({region})", reread=reread)
+
+
+def _may_be(path: Path) -> bool:
+    """Whether there is something; where this user may not look, reading it tells so."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _variables(region: str) -> tuple[str, ...]:

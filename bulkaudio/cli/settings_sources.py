@@ -79,13 +79,13 @@ class TomlFile:
     def _path(self, argument: Argument) -> Path | None:
         if argument.tokens:
             path = Path(argument.tokens[-1].value).expanduser()
-            if not path.is_file():
+            if not _is_file(path, unless=True):
                 raise UsageError(
                     f"the configuration file {path} does not exist",
                     fix="check --config and BULKAUDIO_CONFIG",
                 )
             return path
-        return next((path for path in self._usual() if path.is_file()), None)
+        return next((path for path in self._usual() if _is_file(path)), None)
 
     def _usual(self) -> Iterator[Path]:
         home = self.environ.get("HOME")
@@ -93,6 +93,20 @@ class TomlFile:
         if base and Path(base).is_absolute():
             yield Path(base) / "bulkaudio" / "bulkaudio.toml"
         yield Path("/etc/bulkaudio/bulkaudio.toml")
+
+
+def _is_file(path: Path, *, unless: bool = False) -> bool:
+    """
+    Whether there is a file.
+
+    Args:
+        unless: What to say where this user may not look. A usual place, such as the home of whom
+            the job was started by, is none then; a file that was named is told to be unreadable.
+    """
+    try:
+        return path.is_file()
+    except OSError:
+        return unless
 
 
 def options_of(app: App) -> dict[str, list[str]]:

@@ -207,6 +207,28 @@ async def test_nobody_may_have_an_archive(common: Path) -> None:
         await lifted(trial, *csv)
 
 
+@pytest.mark.parametrize(
+    ("variable", "code"),
+    [("HOME", 0), ("XDG_CONFIG_HOME", 0), ("CREDENTIALS_DIRECTORY", 4), ("BULKAUDIO_CONFIG", 2)],
+)
+async def test_a_place_that_this_user_may_not_enter(common: Path, variable: str, code: int) -> None:
+    """A usual place, as that of who started the job, has nothing for us; a named one is told."""
+    closed = common / "closed"
+    closed.mkdir(mode=0o700)
+    async with WireServer(Plans()) as server:
+        trial = trial_on(server, common / "work", *IDS)
+        csv = trial.csv(*IDS)
+        given_away(trial.cwd)
+        place = closed / "own.toml" if variable == "BULKAUDIO_CONFIG" else closed
+        order = ordered(trial, *csv, **hook(become_nobody))
+        ended = await run_forked(replace(order, env={**order.env, variable: str(place)}))
+        trial.check(ended)
+        assert ended.code == code, ended.stderr
+        if code:
+            assert "cannot be read: Permission denied" in ended.stderr
+        await lifted(trial, *csv)
+
+
 @pytest.mark.parametrize("part", few((".", ".bulkaudio", ".bulkaudio/tmp", "combined"), (".",)))
 @pytest.mark.parametrize("mode", few((0o700, 0o500), (0o700,)))
 async def test_an_archive_of_somebody_else(common: Path, part: str, mode: int) -> None:
