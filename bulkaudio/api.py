@@ -29,14 +29,11 @@ from bulkaudio.observe.summary import Summary
 from bulkaudio.observe.tally import Tally
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.polyai.hosts import canonical_region
-from bulkaudio.settings import MAX_SLOTS
+from bulkaudio.settings import MOST_SLOTS
 from bulkaudio.sources.base import Source
 from bulkaudio.sources.csv_file import CsvSource
 from bulkaudio.sources.ids import IdSource
 from bulkaudio.stopper import Stopper
-
-MOST_SLOTS = 4 * MAX_SLOTS
-"""Connections that a client may hold; a run's own concurrency stays below."""
 
 WAITING_OUTCOMES = 64
 """A consumer that is so many behind slows the run instead of filling memory."""

@@ -19,6 +19,9 @@ DEFAULT_LAYOUT = "{direction}/{id}.wav"
 MAX_SLOTS = 64
 """Requests at once that `auto` never exceeds."""
 
+MOST_SLOTS = 1000
+"""Requests at once that anybody may choose: each takes memory, and time of the drain when it ends."""
+
 ENVIRONMENTS = ("live", "pre-release", "sandbox")
 
 
@@ -161,7 +164,7 @@ class Pace:
     How fast and how patiently.
 
     Attributes:
-        concurrency: Requests at once; None lets the gate find out.
+        concurrency: Requests at once, at most `MOST_SLOTS`; None lets the gate find out.
         max_rate: Requests a second, over all workers; None: no ceiling.
         attempts: For each recording; throttled answers do not count.
         give_up_after_s: A host that fails without one success for so long ends the run.
@@ -173,7 +176,7 @@ class Pace:
     give_up_after_s: float = 15 * 60.0
 
     def __post_init__(self) -> None:
-        check_whole("concurrency", self.concurrency, least=1)
+        check_whole("concurrency", self.concurrency, least=1, most=MOST_SLOTS)
         check_above_zero("max_rate", self.max_rate)
         check_whole("attempts", self.attempts, least=1)
         check_not_negative("give_up_after_s", self.give_up_after_s)

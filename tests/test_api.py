@@ -260,6 +260,7 @@ async def test_unknown_arguments_are_refused_where_outcomes_are_streamed(
 
 WRONG_VALUES: dict[str, dict[str, Any]] = {
     "concurrency": {"concurrency": -1},
+    "concurrency 1001": {"concurrency": 1001},
     "concurrency 0": {"concurrency": 0},
     "concurrency True": {"concurrency": True},
     "concurrency word": {"concurrency": "many"},

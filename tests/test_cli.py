@@ -154,6 +154,7 @@ def test_times_may_begin_with_a_hyphen_and_follow_the_zone() -> None:
         (["--grace", "soon"], "--grace"),
         (["--concurrency", "0"], "--concurrency"),
         (["--concurrency", "many"], "--concurrency"),
+        (["--concurrency", "1001"], "1000"),
         (["--attempts", "0"], "--attempts"),
         (["--max-rate", "nan"], "--max-rate"),
         (["--quiet", "--progress", "on"], "contradict"),

@@ -186,7 +186,7 @@ class HowOptions:
             metavar="auto|N",
             show_choices=False,
             converter=values.concurrency,
-            help="Requests at once; auto finds out what PolyAI can take.",
+            help="Requests at once, at most 1000; auto finds out what PolyAI can take.",
         ),
     ] = "auto"
     max_rate: Annotated[

@@ -8,6 +8,7 @@ from cyclopts import Token
 from bulkaudio.errors import UsageError
 from bulkaudio.naming import printable
 from bulkaudio.quantities import parse_bytes, parse_duration
+from bulkaudio.settings import MOST_SLOTS
 
 AUTO = "auto"
 
@@ -63,12 +64,14 @@ def _concurrency(text: str) -> int | str:
     if text.strip().lower() == AUTO:
         return AUTO
     try:
-        return _count(text)
+        if (number := _count(text)) <= MOST_SLOTS:
+            return number
     except UsageError:
-        raise UsageError(
-            f"{text[:40]!r} is neither auto nor a whole number of at least 1",
-            fix="leave it out: auto finds out what PolyAI can take",
-        ) from None
+        pass
+    raise UsageError(
+        f"{text[:40]!r} is neither auto nor a whole number from 1 to {MOST_SLOTS}",
+        fix="leave it out: auto finds out what PolyAI can take",
+    )
 
 
 def _count(text: str) -> int:
