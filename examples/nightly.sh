@@ -10,14 +10,14 @@ archive=${1:?usage: nightly.sh ARCHIVE}
 python=${PYTHON:-python3}
 
 "$python" -m bulkaudio download --out "$archive" --quiet --max-duration 5h \
-    --summary-file "$archive/.bulkaudio/last-run.json"
+    --summary-file "$archive/last-run.json"
 code=$?
 
 case $code in
 0) ;;
 8) echo "five hours were not enough; the next night goes on" ;;
 75) echo "the run of an earlier night is still going on" ;;
-3) echo "some recordings failed: see failures in $archive/.bulkaudio/last-run.json; the next night tries again" ;;
+3) echo "some recordings failed: see failures in $archive/last-run.json; the next night tries again" ;;
 *) echo "download ended with $code: see above" ;;
 esac
 exit $code

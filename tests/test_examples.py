@@ -68,9 +68,7 @@ async def test_nightly_script(simulator: Simulator, tmp_path: Path) -> None:
     await first_run(simulator, tmp_path)
     done = await example("nightly.sh", "archive", simulator=simulator, cwd=tmp_path)
     assert (done.code, done.stdout, done.stderr) == (0, "", "")
-    assert (
-        '"status":"complete"' in (tmp_path / "archive" / ".bulkaudio" / "last-run.json").read_text()
-    )
+    assert '"status":"complete"' in (tmp_path / "archive" / "last-run.json").read_text()
 
     done = await example(
         "nightly.sh", "archive", simulator=simulator, cwd=tmp_path, POLYAI_API_KEY="wrong"

@@ -554,6 +554,40 @@ def test_what_this_machine_lacks_is_told_with_its_own_code(
     assert KEY not in done.stderr
 
 
+@pytest.mark.parametrize("option", ["--log-file", "--summary-file"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("archive/.bulkaudio/ledger.db", "archive/.bulkaudio/log", "archive/.bulkaudio"),
+        *("archive/combined/CA1.wav", "archive/combined/CA9.WAV", "archive/metadata/CA1.json"),
+        *("state/ledger.db", "archive/combined/../.bulkaudio/lock"),
+    ],
+)
+def test_log_and_summary_keep_away_from_what_the_archive_keeps(
+    option: str, name: str, inside: Inside
+) -> None:
+    """Exit 2, and ledger, recordings and metadata are as they were."""
+    line = ("--csv", write_csv(inside.folder / "calls.csv", ["CA1"]))
+    (inside.folder / "state").symlink_to("archive/.bulkaudio")
+    with in_thread(WireServer(whole)) as server:
+        inside.reach(server)
+        assert inside.download(*line).code == 0
+        (inside.archive / "metadata").mkdir()
+        before = {path: path.read_bytes() for path in files_of(inside.archive)}
+        done = inside.download(*line, option, name)
+        assert (done.code, len(server.heads)) == (2, 1), done.stderr
+        assert f"{option} {name} has the name of a recording" in done.stderr
+        assert {path: path.read_bytes() for path in files_of(inside.archive)} == before
+        for free in ("archive/run.log", "archive/combined/run.json", "metadata/run"):
+            Path(free).parent.mkdir(exist_ok=True)
+            assert inside.download(*line, option, free).code == 0
+
+
+def files_of(archive: Path) -> list[Path]:
+    """Return every file of an archive."""
+    return sorted(path for path in archive.rglob("*") if path.is_file())
+
+
 # Help.
 
 

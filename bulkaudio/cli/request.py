@@ -14,6 +14,7 @@ from bulkaudio.events import Noted
 from bulkaudio.keys import FoundKeys, KeyFinder
 from bulkaudio.model import Direction, Metadata
 from bulkaudio.observe.logs import LogEvents
+from bulkaudio.observe.outlets import is_archives_own
 from bulkaudio.settings import (
     ApiKey,
     Budgets,
@@ -133,10 +134,23 @@ def _check(options: DownloadOptions) -> None:
             "--page-size is at most 1000, PolyAI's own limit",
             fix="leave it out: 1000 is the default",
         )
+    _check_outlets(options)
     if options.output.quiet and options.output.progress == "on":
         raise UsageError(
             "--quiet and --progress on contradict each other", fix="leave one of them out"
         )
+
+
+def _check_outlets(options: DownloadOptions) -> None:
+    """Keep the log and the summary from what the archive keeps: they would destroy it."""
+    output, out = options.output, Path(options.where.out or "").expanduser()
+    for name, path in (("--log-file", output.log_file), ("--summary-file", output.summary_file)):
+        if path is not None and is_archives_own(path.expanduser(), out):
+            raise UsageError(
+                f"{name} {path} has the name of a recording, or is where an archive keeps its ledger "
+                "or its metadata",
+                fix="name a file elsewhere; the archive's folder itself is free for it",
+            )
 
 
 def _given(options: SourceOptions) -> list[str]:

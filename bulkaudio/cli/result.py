@@ -11,7 +11,7 @@ from bulkaudio.cli import failure
 from bulkaudio.cli.options import OutputOptions
 from bulkaudio.cli.streams import survived_pipe
 from bulkaudio.errors import BulkAudioError, StorageError
-from bulkaudio.observe.outlets import write_whole
+from bulkaudio.observe.outlets import is_archives_own, write_whole
 from bulkaudio.observe.page import human
 from bulkaudio.observe.summary import Summary, Tally
 from bulkaudio.observe.terminal import console
@@ -70,6 +70,9 @@ def _is_wanted(summary: Summary, options: OutputOptions) -> bool:
 
 def _keep(summary: Summary, path: Path) -> int:
     path = path.expanduser()
+    if is_archives_own(path, summary.archive):
+        # The run was refused for it.
+        return 0
     try:
         write_whole(path, summary.to_json() + "\n")
     except OSError as error:

@@ -14,6 +14,25 @@ from pathlib import Path
 
 PRIVATE = 0o600
 
+STATE_FOLDER, METADATA_FOLDER, RECORDING = ".bulkaudio", "metadata", ".wav"
+
+
+def is_archives_own(path: Path, archive: Path) -> bool:
+    """
+    Whether a name belongs to what an archive keeps: ledger, metadata or recordings, also another's.
+
+    Links are followed as far as the folder; the archive's own root is free, and used for this.
+    """
+    # Folded, because some file systems take both cases for one.
+    whole = Path(os.path.realpath(path.parent), path.name.casefold())
+    root = os.path.realpath(archive)
+    below = whole.parts[len(Path(root).parts) :] if whole.is_relative_to(root) else ()
+    return (
+        whole.suffix == RECORDING
+        or STATE_FOLDER in {part.casefold() for part in whole.parts}
+        or METADATA_FOLDER in {part.casefold() for part in below[:1]}
+    )
+
 
 def open_outlet(path: Path) -> int:
     """
