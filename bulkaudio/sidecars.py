@@ -9,9 +9,10 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
-from bulkaudio.events import Answered, Emit, SidecarSettled
+from bulkaudio.events import Answered, Emit, Noted, SidecarSettled
 from bulkaudio.fetch import Means, evidence_of, retrying_event, tell_gate
 from bulkaudio.model import Conversation, Direction, Metadata, Recording, Task
 from bulkaudio.policy import Action, Reason, retry_after_s
@@ -48,6 +49,14 @@ def sidecar_text(details: Mapping[str, Any], metadata: Metadata) -> bytes:
     return text.encode("utf-8", "backslashreplace") + b"\n"
 
 
+def in_the_way_note(path: Path) -> Noted:
+    """Say what keeps a metadata file from its name."""
+    return Noted(
+        text=f"{path} is no metadata file of ours and was left alone: move it away, and a later run "
+        "that asks for the call's metadata writes it."
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class DetailsWriter:
     """
@@ -74,9 +83,13 @@ class DetailsWriter:
     async def flush(self) -> None:
         """Write what waits; durable when this returns."""
         texts, self._waiting, self._waiting_bytes = self._waiting, {}, 0
-        await self.store.write_sidecars(texts)
+        in_the_way = await self.store.write_sidecars(texts)
         for conversation_id in texts:
-            self.emit(SidecarSettled(conversation_id=conversation_id))
+            reason = None
+            if conversation_id in in_the_way:
+                self.emit(in_the_way_note(in_the_way[conversation_id]))
+                reason = Reason.CONFLICT
+            self.emit(SidecarSettled(conversation_id=conversation_id, reason=reason))
 
 
 class Sidecars:
@@ -135,7 +148,10 @@ class Sidecars:
             except AttemptFailed as failure:
                 tell_gate(ticket, failure)
                 raise
-        await means.store.write_sidecars({conversation_id: sidecar_text(details, self._metadata)})
+        text = sidecar_text(details, self._metadata)
+        for path in (await means.store.write_sidecars({conversation_id: text})).values():
+            means.emit(in_the_way_note(path))
+            return Reason.CONFLICT
         return None
 
 

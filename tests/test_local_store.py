@@ -554,29 +554,48 @@ async def test_the_archive_itself_may_be_a_link(root: Path, tmp_path: Path) -> N
 
 
 async def test_sidecars_are_replaced_atomically(store: LocalStore, root: Path) -> None:
-    """The latest text is there whole; a link under the name is replaced, not followed."""
+    """The latest text is there whole."""
     assert await store.has_sidecar(["CA1"]) == frozenset()
-    await store.write_sidecars({"CA1": b"old"})
-    await store.write_sidecars({"CA1": b"new"})
-    victim = root / "victim"
-    victim.write_text("precious")
-    (root / "metadata" / "CA2.json").symlink_to(victim)
-    await store.write_sidecars({"CA2": b"two"})
-    assert (root / "metadata" / "CA1.json").read_bytes() == b"new"
-    assert (root / "metadata" / "CA2.json").read_bytes() == b"two"
-    assert victim.read_text() == "precious"
+    assert await store.write_sidecars({"CA1": b"{old}"}) == {}
+    assert await store.write_sidecars({"CA1": b"{new}", "CA2": b"{two}"}) == {}
+    assert (root / "metadata" / "CA1.json").read_bytes() == b"{new}"
+    assert (root / "metadata" / "CA2.json").read_bytes() == b"{two}"
     assert await store.has_sidecar(["CA1", "CA2", "CA3"]) == {"CA1", "CA2"}
     assert temporaries(root) == []
 
 
+async def test_what_is_no_sidecar_is_not_replaced_by_one(store: LocalStore, root: Path) -> None:
+    """A folder, a link, a pipe, somebody's text: each is named and kept, and the others written."""
+    folder, victim = root / "metadata", root / "victim"
+    folder.mkdir()
+    victim.write_text("{precious}")
+    (folder / "CA1.json").mkdir()
+    (folder / "CA2.json").symlink_to(victim)
+    os.mkfifo(folder / "CA3.json")
+    (folder / "CA4.json").write_text("notes of somebody")
+    ids = [f"CA{number}" for number in range(1, 6)]
+    in_the_way = await store.write_sidecars(dict.fromkeys(ids, b"{}"))
+    assert in_the_way == {id_: folder / f"{id_}.json" for id_ in ids[:4]}
+    assert (folder / "CA1.json").is_dir()
+    assert (folder / "CA2.json").is_symlink()
+    assert (folder / "CA3.json").is_fifo()
+    assert (folder / "CA4.json").read_text() == "notes of somebody"
+    assert (folder / "CA5.json").read_bytes() == b"{}"
+    assert victim.read_text() == "{precious}"
+    assert temporaries(root) == []
+
+
 async def test_a_sidecar_that_cannot_be_written_leaves_nothing(
-    store: LocalStore, root: Path
+    store: LocalStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is in its place is named and kept, and the temporary file goes."""
-    (root / "metadata" / "CA1.json").mkdir(parents=True)
+    """The error is told, and the temporary file goes."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, "no disk")
+
+    monkeypatch.setattr("bulkaudio.stores.local.os.rename", fail)
     with pytest.raises(StorageError):
         await store.write_sidecars({"CA1": b"{}"})
-    assert (root / "metadata" / "CA1.json").is_dir()
     assert temporaries(root) == []
 
 

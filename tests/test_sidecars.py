@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from bulkaudio.events import Event, SidecarSettled
+from bulkaudio.events import Event, Noted, SidecarSettled
 from bulkaudio.fetch import Means
 from bulkaudio.gate import Gate, GateOptions
-from bulkaudio.model import Metadata
+from bulkaudio.model import Conversation, Metadata
 from bulkaudio.naming import Layout
 from bulkaudio.retry import Limits
 from bulkaudio.settings import DEFAULT_LAYOUT
-from bulkaudio.sidecars import Sidecars, SidecarTask
+from bulkaudio.sidecars import DetailsWriter, Sidecars, SidecarTask
 from bulkaudio.stopper import Stopper
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.verdicts import Verdicts, Wording
@@ -42,3 +42,24 @@ async def test_a_long_wait_slows_all_requests_for_metadata_down(tmp_path: Path) 
         assert gate.slots < 8
     finally:
         await store.aclose()
+
+
+async def test_what_is_in_the_way_of_listed_metadata_costs_only_that(tmp_path: Path) -> None:
+    """The call's metadata counts as failed, with its path; the rest of the page is written."""
+    events: list[Event] = []
+    store = await LocalStore.open(tmp_path, layout=Layout.parse(DEFAULT_LAYOUT))
+    (tmp_path / "metadata" / "CA1.json").mkdir(parents=True)
+    try:
+        details = DetailsWriter(store=store, metadata=Metadata.FULL, emit=events.append)
+        for id_ in ("CA1", "CA2"):
+            await details.take(Conversation(id=id_), {"id": id_})
+        await details.flush()
+    finally:
+        await store.aclose()
+    note, *settled = events
+    assert isinstance(note, Noted)
+    assert str(tmp_path / "metadata" / "CA1.json") in note.text
+    assert settled == [
+        SidecarSettled(conversation_id="CA1", reason="conflict"),
+        SidecarSettled(conversation_id="CA2"),
+    ]

@@ -119,8 +119,13 @@ class Store(Protocol):
         """Drop the temporary names of a batch that is in the ledger."""
         ...
 
-    async def write_sidecars(self, texts: Mapping[str, bytes]) -> None:
-        """Replace conversations' metadata files, each atomically; durable when this returns."""
+    async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
+        """
+        Replace conversations' metadata files, each atomically; durable when this returns.
+
+        Returns:
+            What is in the way, and was left alone, by conversation.
+        """
         ...
 
     async def has_sidecar(self, conversation_ids: Sequence[str]) -> frozenset[str]:

@@ -137,10 +137,11 @@ class LocalStore:
             await self._run(lambda: self._told(lambda: recovery.clear(self._bench)))
         return outcomes
 
-    async def write_sidecars(self, texts: Mapping[str, bytes]) -> None:
-        """Replace conversations' metadata files, each atomically; durable when this returns."""
-        if texts:
-            await self._run(lambda: self._told(lambda: self._write_sidecars(texts)))
+    async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
+        """Replace conversations' metadata files; see `bulkaudio.stores.base.Store`."""
+        if not texts:
+            return {}
+        return await self._run(lambda: self._told(lambda: self._write_sidecars(texts)))
 
     async def has_sidecar(self, conversation_ids: Sequence[str]) -> frozenset[str]:
         """Which of these conversations have a metadata file."""
@@ -193,12 +194,18 @@ class LocalStore:
         let_go(self._bench.folder_fd)
         self._folders.close()
 
-    def _write_sidecars(self, texts: Mapping[str, bytes]) -> None:
+    def _write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
+        in_the_way = {}
         with self._folders.opened((SIDECAR_FOLDER,), create=True) as folder_fd:
             for conversation_id, text in texts.items():
-                self._write_sidecar(file_stem(conversation_id), text, folder_fd)
+                stem = file_stem(conversation_id)
+                if publishing.is_replaceable(f"{stem}.json", folder_fd):
+                    self._write_sidecar(stem, text, folder_fd)
+                else:
+                    in_the_way[conversation_id] = self.root / SIDECAR_FOLDER / f"{stem}.json"
             reach(Step.SIDECAR_PUBLISH)
             os.fsync(folder_fd)
+        return in_the_way
 
     def _write_sidecar(self, stem: str, text: bytes, folder_fd: int) -> None:
         temporary = f"{stem}.{SIDECAR_FOLDER}.{self._bench.token()}.part"

@@ -227,6 +227,24 @@ def is_file(name: str, folder_fd: int) -> bool:
     return stat.S_ISREG(status.st_mode)
 
 
+def is_replaceable(name: str, folder_fd: int) -> bool:
+    """
+    Whether nothing stands under a metadata file's name, or one of ours.
+
+    Ours are objects of JSON; owner and mode say less, because archives are copied and restored.
+    """
+    try:
+        fd = open_for_reading(name, folder_fd)
+    except (FileNotFoundError, PermissionError) as error:
+        return isinstance(error, FileNotFoundError)
+    if fd is None:
+        return False
+    try:
+        return os.pread(fd, 1, 0) == b"{"
+    finally:
+        os.close(fd)
+
+
 def _links(name: str, folder_fd: int) -> int:
     status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     return status.st_nlink if stat.S_ISREG(status.st_mode) else 1

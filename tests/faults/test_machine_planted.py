@@ -161,7 +161,7 @@ async def test_under_a_name_that_is_needed_later(outside: Path, kind: str, name:
 
 @pytest.mark.parametrize(("kind", "name"), cases("metadata/CA1.json"))
 async def test_under_the_name_of_metadata(outside: Path, kind: str, name: str) -> None:
-    """It is replaced, except for a folder; what it leads to is left alone."""
+    """It is left alone, with what it leads to, and named; everything else is kept."""
 
     async def answer(exchange: Exchange) -> None:
         is_audio = "direction=" in exchange.head.target
@@ -172,10 +172,11 @@ async def test_under_the_name_of_metadata(outside: Path, kind: str, name: str) -
         trial = replace(trial, asked=dict)
         csv = (*trial.csv(*IDS), "--metadata", "full")
         ended = await trial.download(*csv)
-        nothing_outside(outside)
-        if kind == "folder":
-            refused(ended, path.name, "metadata")
-            removed(path)
+        untouched(kind, path, outside)
+        assert (ended.code, ended.summary["counts"]["saved"]) == (3, 3), ended.stderr
+        assert ended.summary["metadata"] == {"written": 2, "failed": 1}
+        assert f"{path} is no metadata file of ours" in ended.stderr
+        removed(path)
         await lifted(trial, *csv)
         assert json.loads(path.read_bytes()) == {"turns": []}
         assert not path.is_symlink()
