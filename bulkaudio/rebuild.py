@@ -48,7 +48,8 @@ class Report:
         bytes: Of them.
         damaged: The first of those that stay where they are and are not in the ledger;
             `damaged_count` is of all.
-        unknown: The first names that the layout does not make; `unknown_count` is of all.
+        unknown: The first names that the layout does not make, or that a second file of a recording
+            has; `unknown_count` is of all.
         set_aside: Where the old ledger's files are now, relative to the archive.
         directions: Those that any file has: what the nights took, but for what was never saved.
         has_metadata: There is a folder of metadata, which tells that it was asked for.
@@ -206,8 +207,12 @@ class _Survey:
         async for names in store.names():
             ours = [(PurePosixPath(name), recording) for name, recording in self._sort(names)]
             await read_page(ours, lambda each: each[0], store, self._take)
-            await ledger.settle(self.outcomes, None, datetime.now(UTC))
+            surplus = await ledger.take_up(self.outcomes, datetime.now(UTC))
             self.outcomes.clear()
+            for outcome in surplus:
+                self.adopted -= 1
+                self.bytes -= outcome.bytes or 0
+                self._leave_alone(str(outcome.path))
         if self.stray_wav is not None and not self.adopted and not self.damaged_count:
             raise UsageError(
                 f"no file in the archive has a name of the layout {self.layout.template}, "
@@ -238,12 +243,15 @@ class _Survey:
                 ours.append((name, recording))
                 self.directions.add(recording.direction)
                 continue
-            self.unknown_count += 1
-            if len(self.unknown) < UNKNOWN_NAMED:
-                self.unknown.append(as_text(name))
+            self._leave_alone(name)
             if name.endswith(".wav"):
                 self.stray_wav = self.stray_wav or name
         return ours
+
+    def _leave_alone(self, name: str) -> None:
+        self.unknown_count += 1
+        if len(self.unknown) < UNKNOWN_NAMED:
+            self.unknown.append(as_text(name))
 
     def _take(self, each: tuple[PurePosixPath, Recording], found: Inspection) -> None:
         path, recording = each

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -217,6 +218,19 @@ async def test_attempts_accumulate_and_saved_is_never_degraded(ledger: Ledger) -
     assert (row.saved_at, row.sha256, row.codec) == (NOW + HOUR, "ab" * 32, "pcm")
     assert row.path is not None
     assert row.path.as_posix() == "combined/a.wav"
+
+
+async def test_of_two_files_of_a_recording_the_first_path_is_taken_up(ledger: Ledger) -> None:
+    """Whichever is found first; the other is handed back with its size."""
+    first, second = (replace(saved("a"), path=Path(f"{n}/a.wav"), bytes=n) for n in (1, 2))
+    assert await ledger.take_up([second, saved("b")], NOW) == []
+    assert await ledger.take_up([first], NOW) == [second]
+    assert await ledger.take_up([second], NOW) == [second]
+    rows = await ledger.saved_after(0, 9)
+    assert {(r.recording.conversation_id, str(r.path), r.bytes) for r in rows} == {
+        ("a", "1/a.wav", 1),
+        ("b", "combined/b.wav", 16044),
+    }
 
 
 async def test_reopen_takes_a_saved_recording_back(ledger: Ledger) -> None:

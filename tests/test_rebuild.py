@@ -427,3 +427,26 @@ async def test_the_page_names_what_the_nights_took(tmp_path: Path) -> None:
     async with open_archive(root) as archive:
         await archive.ledger.pin({LISTING_PIN: "{}"})
     assert "Give it" not in await page()
+
+
+@pytest.mark.parametrize("copied", ["2026-11-21", "2026-11-23"])
+async def test_a_recording_that_is_found_twice_is_taken_up_once(
+    copied: str, tmp_path: Path
+) -> None:
+    """A day's folder was copied: the first path is the recording's, the other is no one's."""
+    root = tmp_path / "archive"
+    for day in ("2026-11-22", copied):
+        folder = root / day / "combined"
+        folder.mkdir(parents=True)
+        for id_ in ("CA1", "CA2"):
+            (folder / f"{id_}.wav").write_bytes(wav_of(id_))
+    report = await rebuild(root, layout="{date}/{direction}/{id}.wav")
+    first, second = sorted(("2026-11-22", copied))
+    assert (report.adopted, report.bytes) == (2, len(wav_of("CA1")) + len(wav_of("CA2")))
+    assert report.unknown == tuple(f"{second}/combined/{id_}.wav" for id_ in ("CA1", "CA2"))
+    assert (report.unknown_count, report.is_clean) == (2, True)
+    paths = {row.path for row in ledger_rows(root).values()}
+    assert paths == {f"{first}/combined/{id_}.wav" for id_ in ("CA1", "CA2")}
+    async with open_archive(root) as archive:
+        found = await verify(archive.ledger, archive.store)
+    assert (found.is_clean, found.checked, found.unknown_count) == (True, 2, 2)

@@ -195,6 +195,12 @@ class Ledger:
         settlement = settling.Settlement(outcomes=outcomes, run_id=run_id, now=now)
         await self._database.change(settlement.write)
 
+    async def take_up(self, outcomes: Sequence[Outcome], now: datetime) -> Sequence[Outcome]:
+        """Keep files found in the archive, one for each recording; return the surplus."""
+        return await self._database.change(
+            lambda connection: settling.take_up(connection, outcomes, now)
+        )
+
     async def reopen(self, recordings: Sequence[Recording], reason: str) -> None:
         """Take recordings back to open, saved ones too, so that a run fetches them again."""
         await self._database.change(

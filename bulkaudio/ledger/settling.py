@@ -2,8 +2,9 @@
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from bulkaudio.ledger.rows import text_of, text_or_none
 from bulkaudio.model import Outcome, Recording, Status
@@ -92,3 +93,35 @@ def reopen(connection: sqlite3.Connection, recordings: Sequence[Recording], reas
         "saved_at = NULL, next_try_at = NULL WHERE conversation_id = ? AND direction = ?",
         [(reason, r.conversation_id, r.direction) for r in recordings],
     )
+
+
+def take_up(
+    connection: sqlite3.Connection, outcomes: Sequence[Outcome], now: datetime
+) -> Sequence[Outcome]:
+    """
+    Keep files that were found; of two for one recording, the one whose path comes first.
+
+    The order in which a disk names its files says nothing, and must not decide.
+
+    Returns:
+        Those that were left out, or that had to give way.
+    """
+    surplus = []
+    for outcome in outcomes:
+        recording, path = outcome.recording, str(outcome.path)
+        key = (recording.conversation_id, recording.direction)
+        row = connection.execute(
+            "SELECT path, bytes FROM recordings "
+            "WHERE conversation_id = ? AND direction = ? AND status = 'saved'",
+            key,
+        ).fetchone()
+        if row is not None and row[0] <= path:
+            surplus.append(outcome)
+            continue
+        if row is not None:
+            surplus.append(replace(outcome, path=Path(row[0]), bytes=row[1]))
+            connection.execute(
+                "DELETE FROM recordings WHERE conversation_id = ? AND direction = ?", key
+            )
+        Settlement(outcomes=(outcome,), run_id=None, now=now).write(connection)
+    return surplus
