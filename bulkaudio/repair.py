@@ -1,15 +1,29 @@
 """Fetching again what `verify` found missing or damaged."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from bulkaudio.archive import OpenArchive, redacted_of
 from bulkaudio.assembly import connection_of, find_keys, gate_of, scope_of
 from bulkaudio.conduct import RunResult, Watch, Work, conduct, slots_of
+from bulkaudio.errors import UsageError
 from bulkaudio.model import Direction, Plan, Recording, Task
+from bulkaudio.naming import printable
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.settings import DownloadRequest, RunOptions, Selection
 from bulkaudio.sources.ids import IdSource
+
+
+def require_owner(archive: OpenArchive, kept: Mapping[str, str]) -> None:
+    """Refuse to repair what the archive does not know the owner of; raises `UsageError`."""
+    missing = [name for name in ("region", "agent") if not kept.get(name)]
+    if missing:
+        options = " and ".join(f"--{name}" for name in missing)
+        raise UsageError(
+            f"the archive does not remember {' and '.join(missing)}, so nothing can be fetched again",
+            fix=f"give {options} to the next download into {printable(str(archive.root), 200)}, which "
+            "remembers, and then run verify --repair again",
+        )
 
 
 async def refetch(

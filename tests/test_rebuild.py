@@ -450,3 +450,20 @@ async def test_a_recording_that_is_found_twice_is_taken_up_once(
     async with open_archive(root) as archive:
         found = await verify(archive.ledger, archive.store)
     assert (found.is_clean, found.checked, found.unknown_count) == (True, 2, 2)
+
+
+async def test_a_repair_of_nobodys_archive_says_who_can_tell(tmp_path: Path) -> None:
+    """`verify` has no --region: the next download has, and nothing is moved before it."""
+    root = make_files(tmp_path / "archive", "CA1")
+    await rebuild(root)
+    file = root / "combined" / "CA1.wav"
+    file.write_bytes(file.read_bytes()[:-2])
+    done = await run("verify", root, "--repair", env=environment(), cwd=tmp_path)
+    assert done.code == 2, done.stderr
+    assert "does not remember region and agent" in done.stderr
+    assert "--region and --agent to the next download" in done.stderr
+    assert file.exists()
+    async with open_archive(root) as archive:
+        await archive.bind(Identity(region="uk", agent="PROJECT-1"))
+    done = await run("verify", root, "--repair", env=environment(), cwd=tmp_path)
+    assert done.code == 4, done.stderr

@@ -108,13 +108,15 @@ async def _repair(
     from bulkaudio.observe.logs import LogEvents
     from bulkaudio.observe.progress import Bar
     from bulkaudio.observe.summary import Summary, Tally
-    from bulkaudio.repair import refetch
+    from bulkaudio.repair import refetch, require_owner
     from bulkaudio.stopper import Stopper
     from bulkaudio.verify import quarantine
 
     request = _request(held.root, options, os.environ)
-    # A missing key is told before anything is moved.
-    await find_keys(request, await held.remembered())
+    # What is missing is told before anything is moved.
+    kept = await held.remembered()
+    require_owner(held, kept)
+    await find_keys(request, kept)
     set_aside = await quarantine(held.ledger, held.store, report.findings)
     tally, stopper = Tally(), Stopper()
     watch = Watch(tally=tally, observers=[LogEvents()], stopper=stopper)
