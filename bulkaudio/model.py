@@ -47,6 +47,8 @@ class Conversation:
         channel: As listed (``VOICE-SIP``, ``WEBCHAT`` …); None when unknown.
         in_progress: The call is still going on: no recording yet.
         duration_s: Length of the call in seconds; None when unknown.
+        undated: What the row is rejected as where every path is made of a start; None when it has
+            one, or when its source knows no rows.
         details: The listed object, only while a sidecar is wanted and not yet written.
     """
 
@@ -55,6 +57,7 @@ class Conversation:
     channel: str | None = None
     in_progress: bool = False
     duration_s: float | None = None
+    undated: "Rejected | None" = field(default=None, repr=False, compare=False)
     details: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -67,7 +67,9 @@ class Parts:
 
 def dated(batch: Batch) -> Batch:
     """Reject what has no start, where every path is made of one."""
-    undated = tuple(_undated(each.id) for each in batch.conversations if each.started_at is None)
+    undated = tuple(
+        each.undated or _undated(each.id) for each in batch.conversations if each.started_at is None
+    )
     kept = tuple(each for each in batch.conversations if each.started_at is not None)
     return replace(batch, conversations=kept, rejected=batch.rejected + undated)
 

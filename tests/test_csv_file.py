@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 
 from bulkaudio.errors import UsageError
 from bulkaudio.model import Batch, Conversation, Rejected
+from bulkaudio.run import dated
 from bulkaudio.sources.base import Source
 from bulkaudio.sources.csv_columns import find_columns
 from bulkaudio.sources.csv_file import CsvSource
@@ -282,6 +283,21 @@ async def test_starts_are_read(tmp_path: Path) -> None:
         at.replace(microsecond=500_000),
         None,
     ]
+
+
+def test_rows_without_a_start_know_their_lines() -> None:
+    """Where the layout needs a start they are told by line, and whether there was a text."""
+    text = "id,started_at\nCA1,2026-11-22\nCA2,soon\nCA3,\n\nCA4\nCA5,99999-01-01\n"
+    found = parse([text.encode()])
+    assert found.rejected == [], "a layout without dates takes them all"
+    assert found.ids == ["CA1", "CA2", "CA3", "CA4", "CA5"]
+    needs = ", and the layout needs one"
+    assert dated(Batch(conversations=tuple(found.conversations))).rejected == (
+        Rejected(where="line 3", text="soon", why="its start is no time" + needs),
+        Rejected(where="line 4", text="CA3", why="it has no start" + needs),
+        Rejected(where="line 6", text="CA4", why="it has no start" + needs),
+        Rejected(where="line 7", text="99999-01-01", why="its start is no time" + needs),
+    )
 
 
 @pytest.mark.parametrize("text", ["id\nCA1\n", "id,started_at\nCA1,soon\n"])

@@ -75,7 +75,13 @@ def _judge(number: int, row: Sequence[str], columns: Columns) -> Conversation | 
         return None
     if not is_conversation_id(text):
         return _rejected(number, text, _why_not(text))
-    return Conversation(id=text, started_at=_start_of(row, columns))
+    start = _start_of(row, columns)
+    undated = None
+    if start is None and columns.started_at is not None:
+        given = "".join(row[columns.started_at : columns.started_at + 1]).strip()
+        flaw = "its start is no time" if given else "it has no start"
+        undated = _rejected(number, given or text, f"{flaw}, and the layout needs one")
+    return Conversation(id=text, started_at=start, undated=undated)
 
 
 def _rejected(number: int, text: str, why: str) -> Rejected:
