@@ -254,7 +254,7 @@ def test_first_signal_drains_and_status_works_meanwhile(
     assert result["counts"]["saved"] > 0
     assert result["counts"]["open"] > 0
     assert " recordings, " in err
-    assert "stopping: waiting up to 20s for " in err
+    assert "stopping: waiting up to 20s for what is under way; " in err
     assert list(archive.glob(".bulkaudio/tmp/*")) == []
 
 

@@ -124,6 +124,15 @@ def test_log_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
         log_of(LogOptions(file=tmp_path), [])
 
 
+def test_a_log_file_that_is_full_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also under --quiet: whoever keeps a log must learn that it is not whole."""
+    log_of(LogOptions(file=Path("/dev/full"), is_quiet=True), [RETRY, RETRY, RETRY])
+    assert capsys.readouterr().err == (
+        "bulkaudio: the log file /dev/full cannot be written: No space left on device; "
+        "the run goes on, and lines are missing there\n"
+    )
+
+
 def test_handlers_are_taken_away_again() -> None:
     """After the run the logger is as its user left it."""
     before = (list(LOGGER.handlers), LOGGER.level, LOGGER.propagate)

@@ -53,7 +53,7 @@ async def test_a_place_that_takes_no_folders_is_named(tmp_path: Path) -> None:
     """Where nothing can be made, the fix is another place, and not a search for what was removed."""
     with pytest.raises(StorageError, match="cannot be made") as caught:
         await LocalStore.open(Path("/proc/self/net/archive"), layout=FLAT)
-    assert "choose another --out" in str(caught.value)
+    assert "use another folder" in str(caught.value)
     assert caught.value.exit_code == 6
     assert await LocalStore.is_empty(tmp_path / "nowhere")
 

@@ -62,12 +62,9 @@ class Signals:
             self._say("stopping now; what is unfinished is left for the next run")
             return
         self.stopper.stop(number.name, 128 + number)
-        now = self.tally.snapshot()
-        under_way = min(now.counts.open, now.slots or now.counts.open)
-        what = f"{under_way} recording{'' if under_way == 1 else 's'}"
         again = "press Ctrl-C" if number == signal.SIGINT else f"send {number.name}"
         self._say(
-            f"stopping: waiting up to {format_duration(self.grace_s)} for {what}; "
+            f"stopping: waiting up to {format_duration(self.grace_s)} for what is under way; "
             f"{again} again to stop now"
         )
 

@@ -161,7 +161,7 @@ def _file_handler(options: LogOptions, path: Path) -> logging.Handler:
             f"the log file {path} cannot be opened: {error.strerror}",
             fix="choose another --log-file",
         ) from error
-    handler = _FileHandler(file)
+    handler = _FileHandler(file, path)
     handler.setLevel(logging.DEBUG if options.verbosity > 1 else logging.INFO)
     handler.setFormatter(JsonLines() if options.format is Format.JSON else DatedText())
     return handler
@@ -198,9 +198,26 @@ class _StderrHandler(logging.StreamHandler[TextIO]):
 class _FileHandler(_StderrHandler):
     """Owns its file."""
 
-    def __init__(self, file: TextIO) -> None:
+    def __init__(self, file: TextIO, path: Path) -> None:
         super().__init__(file)
         self._file = file
+        self._path = path
+        self._has_failed = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say once, also under --quiet, that the log is not whole: the run goes on without it."""
+        del record
+        if self._has_failed:
+            return
+        self._has_failed = True
+        error = sys.exc_info()[1]
+        why = error.strerror if isinstance(error, OSError) else error
+        with suppress(OSError, ValueError):
+            sys.stderr.write(
+                f"bulkaudio: the log file {visible(str(self._path))} cannot be written: {why}; "
+                "the run goes on, and lines are missing there\n"
+            )
+            sys.stderr.flush()
 
     def close(self) -> None:
         with suppress(OSError):

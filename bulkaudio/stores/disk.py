@@ -35,14 +35,14 @@ CAUSES: dict[int, tuple[str, str]] = {
         "the file-size limit of this process or file system is reached",
         f"raise it (ulimit -f) {_AGAIN}",
     ),
-    errno.EROFS: ("the disk is mounted read-only", "remount it writable, or choose another --out"),
+    errno.EROFS: ("the disk is mounted read-only", "remount it writable, or use another folder"),
     errno.EACCES: (
         "this user has no permission there",
-        "give this user read and write permission, or choose another --out",
+        "give this user read and write permission, or use another folder",
     ),
     errno.EPERM: (
         "the file system does not allow it",
-        "check owner and attributes (lsattr), or choose another --out",
+        "check owner and attributes (lsattr), or use another folder",
     ),
     errno.EMFILE: (
         "this process has too many files open",
@@ -58,7 +58,7 @@ CAUSES: dict[int, tuple[str, str]] = {
     ),
     errno.ENOTDIR: (
         "a file or a symbolic link is where a folder is needed",
-        "move it away, or choose another --out",
+        "move it away, or use another folder",
     ),
     errno.ELOOP: (
         "a symbolic link is where a file or folder is needed",
@@ -113,7 +113,7 @@ def make_root(root: Path) -> None:
     except FileNotFoundError as error:
         raise StorageError(
             f"the folder {root} cannot be made: {error.strerror}",
-            fix="choose another --out, one whose disk takes folders",
+            fix="use another folder, one whose disk takes folders",
         ) from error
     except OSError as error:
         raise storage_error(root, error) from error

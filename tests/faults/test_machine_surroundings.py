@@ -170,6 +170,11 @@ async def test_a_read_only_disk(tmp_path: Path) -> None:
             protected.remount("ro")
             asked = dict(trial.asked())
             refused(await trial.download(*csv), "mounted read-only", "may not be written")
+            for command in ("status", "verify"):
+                looked = await run_forked(trial.order(command, trial.archive))
+                assert looked.code == 6, looked.stderr
+                assert "mounted read-only" in looked.stderr
+                assert "--out" not in looked.stderr, "only download has it"
             assert dict(trial.asked()) == asked
             protected.remount("rw")
             await lifted(trial, *csv)
