@@ -31,6 +31,7 @@ class Ended:
     Attributes:
         code: As a shell shows it: 128 + the number of the signal that killed it.
         descriptors, threads: What it still had when its `main` returned; None when it was killed.
+        tasks: What it still had when its main coroutine returned; the same.
         peak_rss_kib: The most memory it had, that of the zygote included.
         cpu_s: The time it spent computing.
     """
@@ -40,6 +41,7 @@ class Ended:
     stderr: str
     descriptors: tuple[str, ...] | None
     threads: tuple[str, ...] | None
+    tasks: tuple[str, ...] | None
     peak_rss_kib: int
     cpu_s: float
 
@@ -123,6 +125,7 @@ class Fork:
             stderr=self.stderr,
             descriptors=None if left is None else tuple(left["descriptors"]),
             threads=None if left is None else tuple(left["threads"]),
+            tasks=None if left is None else tuple(left["tasks"]),
             peak_rss_kib=answer["peak_rss_kib"],
             cpu_s=answer["cpu_s"],
         )

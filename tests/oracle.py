@@ -102,9 +102,7 @@ class Trial:
     def check(self, ended: Ended, *, peak_rss_kib: int = PEAK_RSS_KIB) -> None:
         """Hold a process that ended, and the archive, to what always holds."""
         check_words(ended)
-        if ended.descriptors is not None and ended.threads is not None:
-            assert ended.descriptors == ()
-            assert ended.threads == ()
+        check_left(ended)
         assert ended.peak_rss_kib < peak_rss_kib, f"{ended.peak_rss_kib} KiB"
         check_secret(self.cwd)
         if self.archive.is_dir():
@@ -171,6 +169,12 @@ def check_words(ended: Ended) -> None:
         assert not found, text
         assert "\x1b" not in text
     assert ended.code != 1, ended.stderr
+
+
+def check_left(ended: Ended) -> None:
+    """It let go of everything, unless it was killed."""
+    for left in (ended.descriptors, ended.threads, ended.tasks):
+        assert not left, left
 
 
 def check_secret(folder: Path) -> None:

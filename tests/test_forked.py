@@ -1,9 +1,11 @@
 """The forked program is as good as one that was started, and the oracle notices what it should."""
 
 import _thread
+import asyncio
 import os
 import signal
 import sys
+import threading
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -102,4 +104,37 @@ def hold_file(held_s: float) -> None:
         if event == "bulkaudio.acknowledge":
             _thread.start_new_thread(hold, ())
 
+    sys.addaudithook(hook)
+
+
+@pytest.mark.parametrize("kind", ["tasks", "threads"])
+async def test_a_task_and_a_thread_that_nobody_ends_are_noticed(tmp_path: Path, kind: str) -> None:
+    """Neither `asyncio.run`, which cancels the one, nor the interpreter's end hides them."""
+    async with WireServer(whole) as server:
+        trial = trial_on(server, tmp_path / "work", "CA1")
+        order = replace(
+            trial.order(*trial.words(*trial.csv("CA1"))),
+            hook="tests.test_forked:leak",
+            hook_arguments=(kind,),
+        )
+        ended = await run_forked(order)
+        assert ended.code == 0, ended.stderr
+        found = {"tasks": ended.tasks, "threads": ended.threads}
+        assert found == {"tasks": (), "threads": (), kind: ("planted",)}
+        with pytest.raises(AssertionError, match="planted"):
+            trial.check(ended)
+
+
+def leak(kind: str) -> None:
+    """Let the loop, or a daemon thread, have something to do for an hour."""
+
+    def hook(event: str, _: object) -> None:
+        if event != "bulkaudio.acknowledge":
+            return
+        if kind == "tasks":
+            planted.append(asyncio.create_task(asyncio.sleep(3600), name="planted"))
+        else:
+            threading.Thread(target=time.sleep, args=(3600,), name="planted", daemon=True).start()
+
+    planted: list[asyncio.Task[None]] = []
     sys.addaudithook(hook)

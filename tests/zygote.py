@@ -6,6 +6,7 @@ processes are affordable. It listens on a Unix socket: a request is one line of 
 are two, ``{"pid": …}`` and, when that process has ended, ``{"status": …, …}``.
 """
 
+import asyncio
 import gc
 import importlib
 import json
@@ -126,6 +127,7 @@ def _become(request: dict[str, Any], clock: _Clock) -> int:
     warnings.simplefilter("error")
     random.seed()
     clock.speed = request["speed"]
+    tasks = _watch_tasks()
     if request["hook"]:
         module, _, function = request["hook"].partition(":")
         getattr(importlib.import_module(module), function)(*request["hook_arguments"])
@@ -142,9 +144,28 @@ def _become(request: dict[str, Any], clock: _Clock) -> int:
             thread.join(5.0)
         left = {
             "descriptors": sorted(_left_open(before)),
-            "threads": [each.name for each in threads if each.is_alive() and not each.daemon],
+            "threads": [each.name for each in threads if each.is_alive()],
+            "tasks": tasks,
         }
         os.write(report, json.dumps(left).encode())
+
+
+def _watch_tasks() -> list[str]:
+    """
+    Return a list that gets the name of each task that a program leaves to its loop.
+
+    When the main coroutine is over, `asyncio.run` cancels what is still there, and tells nobody.
+    """
+    left: list[str] = []
+    runners = vars(asyncio.runners)
+    cancel_all = runners["_cancel_all_tasks"]
+
+    def cancel(loop: asyncio.AbstractEventLoop) -> None:
+        left.extend(sorted(task.get_name() for task in asyncio.all_tasks(loop)))
+        cancel_all(loop)
+
+    runners["_cancel_all_tasks"] = cancel
+    return left
 
 
 def _left_open(before: set[str]) -> set[str]:

@@ -240,7 +240,7 @@ class Trouble:
         self.figures.peak_rss_kib = max(self.figures.peak_rss_kib, ended.peak_rss_kib)
         assert ended.peak_rss_kib < PEAK_RSS_KIB, f"{ended.peak_rss_kib} KiB"
         if ended.code != 137:
-            assert (ended.descriptors, ended.threads) == ((), ())
+            assert (ended.descriptors, ended.threads, ended.tasks) == ((), (), ())
         found = self._files()
         ledger = read_ledger(self.archive)
         self._check_files(found, ledger)

@@ -42,7 +42,7 @@ async def run_on(trial: Trial, command: str, *arguments: str) -> Ended:
     ended = await run_forked(trial.order(*words))
     check_words(ended)
     check_secret(trial.cwd)
-    assert (ended.descriptors, ended.threads) == ((), ())
+    assert (ended.descriptors, ended.threads, ended.tasks) == ((), (), ())
     check_files(wavs(trial.archive), trial.truth, trial.foreign)
     check_modes(trial.archive, trial.foreign)
     return ended

@@ -88,7 +88,7 @@ async def verified(trial: Trial, *arguments: str) -> Ended:
     """Run ``verify``; what is in the archive may be anything."""
     ended = await run_forked(trial.order("verify", trial.archive, "--json", *arguments))
     check_words(ended)
-    assert (ended.descriptors, ended.threads) == ((), ())
+    assert (ended.descriptors, ended.threads, ended.tasks) == ((), (), ())
     return ended
 
 

@@ -9,7 +9,7 @@ from bulkaudio.steps import Step
 from tests.forked import Ended, run_forked
 from tests.kills.ground import KILLED, LOCAL, Archive, Blow, Ground, ends_a_run
 from tests.kills.hooks import Action
-from tests.oracle import check_secret, check_words
+from tests.oracle import check_left, check_secret, check_words
 from tests.program import wavs
 
 REPAIR = (
@@ -30,7 +30,7 @@ def check_command(archive: Archive, ended: Ended, blow: Blow) -> None:
     """Hold a struck command to what its users see."""
     check_words(ended)
     check_secret(archive.cwd)
-    assert not ended.descriptors
+    check_left(ended)
     if blow.action is Action.KILL:
         assert ended.code == KILLED
     elif ends_a_run(blow):
