@@ -1,20 +1,27 @@
 """Links, FIFOs and other things under the names that a run uses: never written through or waited for."""
 
 import asyncio
+import errno
 import json
 import os
+import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bulkaudio.steps import Step
 from tests.faults.machine import (
     KINDS,
     PRECIOUS,
     few,
+    hook,
     lifted,
+    need_root,
     nothing_outside,
+    ordered,
     planted,
     refused,
     removed,
@@ -159,15 +166,15 @@ async def test_under_a_name_that_is_needed_later(outside: Path, kind: str, name:
         await lifted(replace(trial, foreign={}), *csv)
 
 
+async def _recordings_and_metadata(exchange: Exchange) -> None:
+    is_audio = "direction=" in exchange.head.target
+    await (Plans() if is_audio else says_json(200, {"turns": []}))(exchange)
+
+
 @pytest.mark.parametrize(("kind", "name"), cases("metadata/CA1.json"))
 async def test_under_the_name_of_metadata(outside: Path, kind: str, name: str) -> None:
     """It is left alone, with what it leads to, and named; everything else is kept."""
-
-    async def answer(exchange: Exchange) -> None:
-        is_audio = "direction=" in exchange.head.target
-        await (Plans() if is_audio else says_json(200, {"turns": []}))(exchange)
-
-    async with WireServer(answer) as server:
+    async with WireServer(_recordings_and_metadata) as server:
         trial, path = trial_with(server, kind, name, outside)
         trial = replace(trial, asked=dict)
         csv = (*trial.csv(*IDS), "--metadata", "full")
@@ -180,6 +187,62 @@ async def test_under_the_name_of_metadata(outside: Path, kind: str, name: str) -
         await lifted(trial, *csv)
         assert json.loads(path.read_bytes()) == {"turns": []}
         assert not path.is_symlink()
+
+
+PROBE, RECORDING, METADATA = "probe.*.part", "CA1.combined.*.part", "CA1.metadata.*.part"
+NOTE = "CA1.combined.*.moved"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    few(
+        product(KINDS, (PROBE, RECORDING, METADATA, NOTE)),
+        {("link", PROBE), ("link", RECORDING), ("dangling link", METADATA), ("fifo", RECORDING)},
+    ),
+)
+async def test_under_a_temporary_name(outside: Path, kind: str, name: str) -> None:
+    """Whoever can guess its eight digits ends the run; nothing is written through."""
+    if kind == "device":
+        need_root("make a device")
+    async with WireServer(_recordings_and_metadata) as server:
+        trial = replace(trial_on(server, outside.parent / "work", *IDS), asked=dict)
+        csv = (*trial.csv(*IDS), "--metadata", "full")
+        bench = trial.archive / ".bulkaudio" / "tmp"
+        planting = hook(plant_at_birth, kind, name, str(bench), str(outside))
+        async with asyncio.timeout(40):
+            ended = await run_forked(ordered(trial, *csv, **planting))
+        trial.check(ended)
+        # What is left of a metadata file is removed, which a folder does not let be done.
+        refused(ended, "File exists", "Is a directory")
+        path = bench / outside.with_name("planted").read_text()
+        if name != METADATA:
+            untouched(kind, path, outside)
+        nothing_outside(outside)
+        if path.is_dir():
+            removed(path)
+        await lifted(trial, *csv)
+        nothing_outside(outside)
+
+
+def plant_at_birth(kind: str, pattern: str, bench: str, outside: str) -> None:
+    """Put something under the first temporary name of this kind, just before it is created."""
+    start, _, suffix = pattern.partition("*")
+    waiting = [pattern]
+
+    def plant_there(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == Step.PUBLISH_LINK and pattern == NOTE:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+        if event != "open":
+            return
+        # The interpreter tells it of every file, and before the system is asked.
+        name, _, flags = arguments
+        is_it = isinstance(name, str) and name.startswith(start) and name.endswith(suffix)
+        if is_it and flags & os.O_CREAT and waiting:
+            waiting.clear()
+            planted(kind, Path(bench) / name, Path(outside))
+            Path(outside).with_name("planted").write_text(name)
+
+    sys.addaudithook(plant_there)
 
 
 @pytest.mark.parametrize("kind", few(KINDS, ("device",)))

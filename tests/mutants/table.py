@@ -203,6 +203,13 @@ MUTANTS = (
         test="tests/test_local_store.py::test_what_is_no_whole_recording_leaves_nothing",
     ),
     Mutant(
+        name="what stands under a temporary name is opened and followed",
+        file="stores/disk.py",
+        old="    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC\n",
+        new="    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC\n",
+        test="tests/faults/test_machine_planted.py::test_under_a_temporary_name",
+    ),
+    Mutant(
         name="the archive's lock is not taken",
         file="stores/lock.py",
         old="        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
