@@ -13,6 +13,7 @@ from tests.plans import STREAMED, Plans, listed_wav, mulaw_wav, resized, subject
 from tests.program import environment, wavs, write_csv
 from tests.wire import (
     Certificates,
+    Counting,
     Exchange,
     Head,
     Script,
@@ -424,10 +425,12 @@ def test_a_certificate_that_fails_ends_the_run_before_any_request(
         "another host": authority.context("example.org"),
     }[flaw]
     trust = () if flaw in {"unknown", "self-signed"} else ("--ca-bundle", bundle)
-    with in_thread(WireServer(whole, tls=context)) as server:
+    listener = Counting()
+    with in_thread(WireServer(whole, tls=context, listener=listener)) as server:
         inside.reach(server)
         done = inside.download(*csv_of(inside, "CA1", "CA2"), *trust)
     assert (done.code, server.heads) == (5, [])
+    assert 1 <= listener.accepted <= 2, "one connection for each recording, and none again"
     assert "--ca-bundle" in done.stderr
     assert "certificate" in done.stderr
 

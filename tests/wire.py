@@ -179,6 +179,27 @@ async def hangs(exchange: Exchange) -> None:
     await exchange.hang()
 
 
+class Counting(socket.socket):
+    """
+    A listener on loopback that counts what it takes, whatever becomes of a handshake then.
+
+    Args:
+        port: 0: any.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(socket.AF_INET, socket.SOCK_STREAM)
+        self.accepted = 0
+        self.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.bind(("127.0.0.1", port))
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Take a connection."""
+        taken = super().accept()
+        self.accepted += 1
+        return taken
+
+
 class WireServer:
     """
     A server on loopback; use as async context manager in the test's loop, or see `in_thread`.

@@ -6,7 +6,6 @@ whenever it is asked for, one never. So each case shows what is tried again, how
 which end, that nobody else suffers, and that all is well once the fault is gone.
 """
 
-import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from tests.audio import wav_of
 from tests.forked import Ended, run_forked
 from tests.oracle import Trial, trial_on
 from tests.plans import Plans, subject, whole
-from tests.wire import Exchange, Script, WireServer, chunked, http_head, says_json
+from tests.wire import Counting, Exchange, Script, WireServer, chunked, http_head, says_json
 
 ONCE, LASTING, OTHER = "CA0", "CA1", "CA2"
 
@@ -152,12 +151,9 @@ def coded(status: int, code: str, **headers: str) -> Script:
 # Places to listen at.
 
 
-def place(port: int = 0) -> socket.socket:
+def place(port: int = 0) -> Counting:
     """Take a port, where connections are refused until a server is given it."""
-    listener = socket.socket()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind(("127.0.0.1", port))
-    return listener
+    return Counting(port)
 
 
 # What cannot be had from the command line.
