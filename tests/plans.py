@@ -23,6 +23,20 @@ async def whole(exchange: Exchange) -> None:
     await says(200, wav_of(*subject(exchange.head.target)), content_type="audio/wav")(exchange)
 
 
+class Held:
+    """Answers some conversations at once, and the others when they are released."""
+
+    def __init__(self, *at_once: str) -> None:
+        self._at_once = at_once
+        self.released = asyncio.Event()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answer one request."""
+        if subject(exchange.head.target)[0] not in self._at_once:
+            await self.released.wait()
+        await whole(exchange)
+
+
 class Plans:
     """
     A script that answers each conversation by its own plan.

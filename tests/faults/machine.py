@@ -27,7 +27,7 @@ import pytest
 
 from tests.forked import Ended, Order
 from tests.oracle import Trial
-from tests.program import wavs
+from tests.program import until, wavs
 
 NOBODY = 65534
 
@@ -175,6 +175,12 @@ def refused(ended: Ended, *said: str, code: int = 6) -> None:
     assert "Fix: " in ended.stderr
     assert any(each in ended.stderr for each in said), ended.stderr
     assert ended.summary["exit_code"] == code
+
+
+async def saved(trial: Trial, count: int) -> None:
+    """Wait until the ledger calls so many saved."""
+    await until((trial.archive / ".bulkaudio" / "ledger.db").exists)
+    await until(lambda: len(trial.saved()) >= count)
 
 
 async def lifted(trial: Trial, *arguments: str | Path) -> None:

@@ -19,10 +19,11 @@ from tests.faults.machine import (
     memory_group,
     ordered,
     refused,
+    saved,
 )
 from tests.forked import forked, run_forked
 from tests.oracle import trial_on
-from tests.plans import Plans, whole
+from tests.plans import Held, Plans, subject, whole
 from tests.program import until
 from tests.wire import Exchange, WireServer, hangs, says_json
 
@@ -103,16 +104,49 @@ async def test_memory(tmp_path: Path, step: Step, number: int) -> None:
         await lifted(trial, *csv)
 
 
-@pytest.mark.parametrize("kib", few((1500, 2500, 4000, 6000, 8000, 10000), (6000,)))
-async def test_the_kernel_kills_for_memory(tmp_path: Path, kib: int) -> None:
-    """A container that is too small costs no recording that was saved."""
-    async with WireServer(Plans()) as server:
-        trial = trial_on(server, tmp_path / "work", *IDS, speed=20.0)
-        csv = trial.csv(*IDS)
-        with memory_group(kib * 1024) as group:
-            ended = await run_forked(ordered(trial, *csv, **hook(joined, str(group))))
-        assert ended.code in {0, 128 + signal.SIGKILL}
+GREEDY = (
+    *(Step.STAGE_CREATE, Step.STAGE_WRITE, Step.STAGE_SYNC, Step.PUBLISH_LINK),
+    *(Step.PUBLISH_SYNC, Step.LEDGER_COMMIT, Step.ACKNOWLEDGE, Step.FORGET),
+)
+
+
+def greedy(group: str, step: str, sign: str) -> None:
+    """Join a control group, and from a sign on need all its memory at a step."""
+    joined(group)
+
+    def eat(event: str, _: object) -> None:
+        if event == step and Path(sign).exists():
+            eaten = []
+            while True:
+                eaten.append(b"x" * 2**20)
+
+    sys.addaudithook(eat)
+
+
+@pytest.mark.parametrize("step", few(GREEDY, (Step.STAGE_WRITE, Step.LEDGER_COMMIT)))
+async def test_the_kernel_kills_for_memory(tmp_path: Path, step: Step) -> None:
+    """A container that is too small in the midst of a run costs no recording that was saved."""
+    script = Held("CA1", "CA2")
+
+    async def answer(exchange: Exchange) -> None:
+        # No more than four are under way with the blow, however quick the disk is.
+        await (script if subject(exchange.head.target)[0] in IDS[:6] else hangs)(exchange)
+
+    async with WireServer(answer) as server:
+        trial = trial_on(server, tmp_path / "work", *IDS)
+        csv = (*trial.csv(*IDS), "--concurrency", "4")
+        sign = tmp_path / "sign"
+        with memory_group(64 * 2**20) as group:
+            order = ordered(trial, *csv, **hook(greedy, str(group), step, str(sign)))
+            async with forked(order) as fork:
+                await saved(trial, 2)
+                sign.touch()
+                script.released.set()
+                ended = await fork.wait()
         trial.check(ended)
+        assert ended.code == 128 + signal.SIGKILL, ended.stderr
+        assert 2 <= len(trial.saved()) <= 6
+        server.scripts = (whole,)
         await lifted(trial, *csv)
 
 

@@ -10,35 +10,15 @@ from pathlib import Path
 import pytest
 
 from bulkaudio.steps import Step
-from tests.faults.machine import few, hook, lifted, ordered
+from tests.faults.machine import few, hook, lifted, ordered, saved
 from tests.forked import forked
-from tests.oracle import Trial, trial_on
-from tests.plans import Plans, subject, whole
+from tests.oracle import trial_on
+from tests.plans import Held, Plans, subject, whole
 from tests.program import environment, started, until, wavs
-from tests.wire import Exchange, WireServer
+from tests.wire import WireServer
 
 IDS = tuple(f"CA{n}" for n in range(1, 25))
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Held:
-    """Answers some conversations at once, and the others when they are released."""
-
-    def __init__(self, *at_once: str) -> None:
-        self._at_once = at_once
-        self.released = asyncio.Event()
-
-    async def __call__(self, exchange: Exchange) -> None:
-        """Answer one request."""
-        if subject(exchange.head.target)[0] not in self._at_once:
-            await self.released.wait()
-        await whole(exchange)
-
-
-async def saved(trial: Trial, count: int) -> None:
-    """Wait until the ledger calls so many saved."""
-    await until((trial.archive / ".bulkaudio" / "ledger.db").exists)
-    await until(lambda: len(trial.saved()) >= count)
 
 
 @pytest.mark.parametrize("number", few(STOPS, (signal.SIGTERM, signal.SIGINT)))
