@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bulkaudio.errors import LedgerError
 from bulkaudio.ledger.files import rebuild_command
+from bulkaudio.stores.disk import cause_and_fix
 
 PRIMARY_CODE = 0xFF
 """Extended result codes keep the primary one in their low byte."""
@@ -62,9 +63,9 @@ def translated(path: Path) -> Iterator[None]:
         # Of a schema that was spoilt, SQLite quotes bytes that are no text.
         raise damaged(path, error) from error
     except OSError as error:
+        cause, fix = cause_and_fix(error)
         raise LedgerError(
-            f"the ledger {path} cannot be used: {error.strerror or error}",
-            fix="check the disk and the permissions of the archive's .bulkaudio folder",
+            f"the ledger {path} cannot be used: {cause} ({error.strerror or error})", fix=fix
         ) from error
 
 

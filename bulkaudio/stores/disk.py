@@ -75,11 +75,16 @@ CAUSES: dict[int, tuple[str, str]] = {
 }
 
 
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """Say what a failed system call means for the reader."""
-    cause, fix = CAUSES.get(
+def cause_and_fix(error: OSError) -> tuple[str, str]:
+    """Say in people's words why a system call failed, and what to do about it."""
+    return CAUSES.get(
         error.errno or 0, ("the system refused", "check the disk and the permissions there")
     )
+
+
+def storage_error(path: Path, error: OSError) -> StorageError:
+    """Say what a failed system call means for the reader."""
+    cause, fix = cause_and_fix(error)
     what = error.strerror or str(error)
     if isinstance(error.filename, str) and error.filename not in {str(path), path.name}:
         what += f": {printable(error.filename, 200)}"

@@ -10,7 +10,7 @@ import json
 import shutil
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,6 +39,16 @@ MENDED = {
 Errors that are no reason to end a run: what the disk has lost is fetched again, and what cannot be
 removed now is removed at the next start.
 """
+
+
+WORDS = {
+    Action.EIO: "hardware fault",
+    Action.ENOSPC: "no space",
+    Action.EDQUOT: "quota",
+    Action.EROFS: "read-only",
+    Action.EMFILE: "too many files",
+}
+"""What the reader has to be told of each error, wherever it strikes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,8 +234,13 @@ def check_sidecars(archive: Path, ids: list[str]) -> None:
     assert all(name.removesuffix(".json") in details.values() for name, details in found.items())
 
 
-def check_end(archive: Archive, ended: Ended, action: Action) -> None:
-    """Hold a struck program to what its users see, and to every promise about the archive."""
+def check_end(archive: Archive, ended: Ended, action: Action, said: Collection[str] = ()) -> None:
+    """
+    Hold a struck program to what its users see, and to every promise about the archive.
+
+    Args:
+        said: What it may say of an error; empty: what `WORDS` has for it.
+    """
     archive.check(ended)
     if action is Action.KILL:
         assert ended.code == KILLED, ended.stderr
@@ -243,6 +258,8 @@ def check_end(archive: Archive, ended: Ended, action: Action) -> None:
         assert (ended.code, summary["status"]) == (LOCAL, "failed"), ended.stderr
         assert summary["error"]["kind"] in {StorageError.__name__, LedgerError.__name__}
         assert summary["error"]["fix"]
+        message = summary["error"]["message"]
+        assert any(each in message for each in said or (WORDS[action],)), message
         assert summary["error"]["message"] in ended.stderr
 
 

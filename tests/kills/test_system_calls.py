@@ -1,11 +1,13 @@
 """Every durable system call, every time it is made: a kill or an error in place of it."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.kills.ground import LOCAL, Ground, check_end
+from bulkaudio.ledger.faults import CAUSES
+from tests.kills.ground import LOCAL, WORDS, Ground, check_end
 from tests.kills.hooks import ERRORS, Action
 from tests.kills.tracing import Fault, Traced, run_traced, why_not
 
@@ -32,6 +34,20 @@ def may_go_on(fault: Fault, traced: Traced) -> bool:
     return fault.call == "close" or (fault.thread == LEDGER and not is_of_the_log)
 
 
+def words(fault: Fault) -> Collection[str]:
+    """
+    Say what an error has to be called.
+
+    SQLite keeps the number of what the system refused to itself: only that a write found no space
+    can be told from the rest.
+    """
+    if fault.thread != LEDGER or fault.action not in ERRORS:
+        return ()
+    if (fault.call, fault.action) == ("pwrite64", Action.ENOSPC):
+        return ("the disk is full",)
+    return (WORDS[fault.action], *(cause for cause, _ in CAUSES.values()))
+
+
 async def strike(ground: Ground, fault: Fault) -> bool:
     """Put one fault into one call, look, and heal; false when it was not made so often."""
     archive = await ground.archive()
@@ -41,7 +57,7 @@ async def strike(ground: Ground, fault: Fault) -> bool:
         return False
     # In place of a failing close, strace makes none: the kernel would have closed all the same.
     ended = replace(traced.ended, descriptors=None) if fault.call == "close" else traced.ended
-    check_end(archive, ended, fault.action)
+    check_end(archive, ended, fault.action, words(fault))
     if fault.action in ERRORS:
         assert ended.code == LOCAL or may_go_on(fault, traced), (traced.line, ended.stdout)
         assert fault.thread == LEDGER or not traced.repeated_syncs()
