@@ -63,6 +63,18 @@ class Traced:
         """The call that was answered with an error."""
         return next((each for each in self.calls if "(INJECTED)" in each), None)
 
+    def keeps_new(self, name: str) -> bool:
+        """Whether the call that was answered with an error writes a file, or syncs what was written."""
+        is_new = False
+        for each in self.calls:
+            if name in each and each.startswith("pwrite64("):
+                is_new = True
+            if each == self.line:
+                return is_new
+            if name in each and each.startswith(SYNCS):
+                is_new = False
+        return False
+
     def repeated_syncs(self) -> list[str]:
         """Return what was synced again on a descriptor where that had failed."""
         failed: set[str] = set()
@@ -102,7 +114,7 @@ async def run_traced(ground: Ground, archive: Archive, fault: Fault) -> Traced:
 
 
 async def _attach(note: Path, log: Path, fault: Fault) -> asyncio.subprocess.Process:
-    traced = ",".join({MARK, fault.call, "close", *SYNCS})
+    traced = ",".join({MARK, fault.call, "close", "pwrite64", *SYNCS})
     return await asyncio.create_subprocess_exec(
         *("strace", "-qq", "-y", "-o", str(log), "-p", note.read_text()),
         *("-e", f"trace={traced}", "-e", "signal=none", "-e", fault.inject()),
