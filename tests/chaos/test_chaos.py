@@ -117,9 +117,12 @@ async def test_a_long_download_comes_through_chaos(
     source: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     """Ten thousand recordings of all sizes, until a run ends with nothing left to do."""
-    figures = await come_through(
-        Ordeal(seed=SEED, recordings=RECORDINGS, source=source, kills=30), tmp_path
-    )
+    # On a quick machine the whole takes half a minute: kills must not be further apart.
+    ordeal = Ordeal(seed=SEED, recordings=RECORDINGS, source=source, kills=30, between_s=(0.3, 1.5))
+    figures = await come_through(ordeal, tmp_path)
     record_property("figures", str(figures))
-    assert figures.kills > 2
-    assert sum(figures.faults.values()) > RECORDINGS // 20
+    record_property("blows: SIGKILL in chaos", figures.kills)
+    assert figures.kills >= 15
+    assert figures.keys > 3
+    assert figures.refused > 0
+    assert sum(figures.faults.values()) >= RECORDINGS * 0.08
