@@ -109,4 +109,5 @@ async def test_a_million_conversations_are_planned_in_bounded_memory(tmp_path: P
         assert process.returncode == 0
         planned, peak_kib = map(int, stdout.split())
         assert planned == 10**6
-        assert peak_kib < PEAK_KIB
+        # As text in memory they alone would take as much again.
+        assert peak_kib < PEAK_KIB // 2
