@@ -2,15 +2,14 @@
 
 import os
 import signal
-from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
+from tests.claims import figures, reports_of, shortfalls
 from tests.inside import Inside
 
 # A busy machine is no reason to fail, and a change does not wait for another change's luck: CI
@@ -63,21 +62,37 @@ def inside(
     return Inside(folder, monkeypatch, capsys)
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what tests have recorded as figures: the sum of each number, and every text."""
-    sums: Counter[str] = Counter()
-    said: list[str] = []
-    for report in chain.from_iterable(terminalreporter.stats.values()):
-        # The last of a test's three reports has all of its figures.
-        if isinstance(report, pytest.TestReport) and report.when == "teardown":
-            for name, value in report.user_properties:
-                if isinstance(value, int):
-                    sums[name] += value
-                else:
-                    said.append(f"{report.nodeid}: {name}: {value}")
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run be held to figures."""
+    parser.addoption(
+        "--at-least",
+        action="append",
+        default=[],
+        metavar="NAME=NUMBER",
+        help="fail when a figure of the summary is smaller; may be repeated",
+    )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail when less was proven than is claimed."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    # A worker has none, and has seen a part only.
+    if reporter is not None and session.exitstatus == pytest.ExitCode.OK:
+        lacking = shortfalls(reports_of(reporter), session.config.getoption("--at-least"))
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED if lacking else pytest.ExitCode.OK
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print what tests have recorded as figures, and what is missing."""
+    reports = reports_of(terminalreporter)
+    sums, said = figures(reports)
     if sums or said:
         terminalreporter.section("figures")
         for name, total in sorted(sums.items()):
             terminalreporter.line(f"{total:6,} {name}")
         for line in said:
             terminalreporter.line(line)
+    for lacking in shortfalls(reports, config.getoption("--at-least")):
+        terminalreporter.line(f"CLAIMED AND NOT SO: {lacking}", red=True)

@@ -1,5 +1,6 @@
 """``python -m tests.mutants``: every mistake, who notices it and how."""
 
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -22,15 +23,16 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def chosen(words: Sequence[str]) -> list[Mutant]:
-    """Return the mutants that these words name, or all."""
+def chosen(words: Sequence[str]) -> tuple[list[Mutant], list[Mutant]]:
+    """Return the mutants that these words name, or all; and those of them that cannot be tried."""
     found = [m for m in MUTANTS if not words or any(word in m.name for word in words)]
     lacking = missing("ext4")
-    if lacking:
-        untried = [mutant.name for mutant in found if mutant.test is None]
-        say(f"NOT TRIED, because power cuts cannot be simulated here without {lacking}:")
-        say("\n".join(f"  {name}" for name in untried))
-    return [mutant for mutant in found if mutant.test or not lacking]
+    if not lacking:
+        return found, []
+    untried = [mutant for mutant in found if mutant.test is None]
+    say(f"NOT TRIED, because power cuts cannot be simulated here without {lacking}:")
+    say("\n".join(f"  {mutant.name}" for mutant in untried))
+    return [mutant for mutant in found if mutant.test], untried
 
 
 def judge(mutants: Sequence[Mutant], work: Path) -> dict[Mutant | None, Verdict]:
@@ -69,9 +71,9 @@ def judge(mutants: Sequence[Mutant], work: Path) -> dict[Mutant | None, Verdict]
 
 
 def main(words: Sequence[str]) -> int:
-    """Print the table; 1 when a mistake went unnoticed, or a test fails without one."""
+    """Print the table; 1 when one went unnoticed, or untried in CI, or a test fails without one."""
     began = time.monotonic()
-    mutants = chosen(words)
+    mutants, untried = chosen(words)
     with TemporaryDirectory(prefix="mutants") as folder:
         found = judge(mutants, Path(folder))
     sound = found.pop(None, None)
@@ -85,7 +87,8 @@ def main(words: Sequence[str]) -> int:
     say(f"{caught} of {len(found)} mutants caught in {time.monotonic() - began:.0f} s")
     if sound is not None:
         say(f"and without any mistake the tests fail: {sound.how}")
-    return 0 if caught == len(found) and sound is None else 1
+    is_lacking = bool(untried) and "CI" in os.environ
+    return 0 if caught == len(found) and sound is None and not is_lacking else 1
 
 
 if __name__ == "__main__":
