@@ -65,22 +65,34 @@ def missing_at(moment: datetime) -> Script:
     return says_json(404, {"success": False, "error_code": code}, date=date(moment))
 
 
-@pytest.mark.parametrize(("behind", "status"), [(timedelta(), "absent"), (DAYS, "deferred")])
+@pytest.mark.parametrize(
+    ("there", "age", "status"),
+    [
+        pytest.param(timedelta(), DAYS, "absent", id="right"),
+        pytest.param(-DAYS, DAYS, "deferred", id="ahead"),
+        pytest.param(DAYS, DAYS / 3, "deferred", id="behind"),
+        pytest.param(DAYS, DAYS, "absent", id="behind, and old all the same"),
+    ],
+)
 def test_missing_recording_is_as_old_as_polyai_says(
-    behind: timedelta, status: str, inside: Inside
+    there: timedelta, age: timedelta, status: str, inside: Inside
 ) -> None:
-    """A clock that is days ahead does not make a recording absent that may still appear."""
+    """
+    A clock that is days off makes no recording absent that may still appear.
+
+    Where it is behind, what is old enough by PolyAI's time is looked at once more.
+    """
     now = datetime.now(UTC)
-    started_at = (now - DAYS).isoformat()
+    started_at = (now - age).isoformat()
     csv = inside.folder / "calls.csv"
     csv.write_text(f"conversation_id,started_at\nCA1,{started_at}\n")
-    with in_thread(WireServer(missing_at(now - behind))) as server:
+    with in_thread(WireServer(missing_at(now + there))) as server:
         inside.reach(server)
         done = inside.download("--csv", csv)
     assert done.code == 0
     assert ledger_rows(inside.archive)["CA1", "combined"].status == status
     notes = [note for note in done.summary["notes"] if "clock" in note]
-    assert len(notes) == (1 if behind else 0)
+    assert len(notes) == (1 if there else 0)
 
 
 def listings(archive: Path) -> list[tuple[str, str]]:
