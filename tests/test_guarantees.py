@@ -20,10 +20,21 @@ def promises() -> list[list[str]]:
 
 @cache
 def definitions(path: Path) -> frozenset[str]:
-    """Return the names of the tests that a module holds."""
+    """
+    Return the names of the tests that a module holds: what pytest collects, and nothing else.
+
+    A helper of that name breaks nothing by itself.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-    plain = {node.name for node in ast.walk(tree) if isinstance(node, kinds)}
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    classes = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    scopes: list[ast.Module | ast.ClassDef] = [tree, *classes]
+    plain = {
+        node.name
+        for scope in scopes
+        for node in scope.body
+        if isinstance(node, functions) and node.name.startswith("test_")
+    }
     # A state machine's test is an assignment: TestX = Machine.TestCase.
     assigned = {
         target.id
@@ -32,7 +43,8 @@ def definitions(path: Path) -> frozenset[str]:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    return frozenset(plain | assigned)
+    named = assigned | {node.name for node in classes}
+    return frozenset(plain | {name for name in named if name.startswith("Test")})
 
 
 @pytest.mark.parametrize("named", NAMED)
@@ -42,6 +54,20 @@ def test_every_named_test_exists(named: str) -> None:
     assert (ROOT / file).is_file()
     for name in names:
         assert name in definitions(ROOT / file)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "is_one"),
+    [
+        ("tests/test_forked.py", "test_oracle_notices", True),
+        ("tests/test_forked.py", "hold_file", False),
+        ("tests/properties/test_archive_machine.py", "TestNights", True),
+        ("tests/kills/ground.py", "Ground", False),
+    ],
+)
+def test_only_what_pytest_collects_is_a_test(module: str, name: str, *, is_one: bool) -> None:
+    """Functions and classes by the names of tests, at the top of a module or of a class."""
+    assert (name in definitions(ROOT / module)) == is_one
 
 
 def test_every_promise_has_a_test_that_breaks_it() -> None:
