@@ -21,6 +21,7 @@ from bulkaudio.simulator.answers import Key
 from bulkaudio.simulator.calls import Calls
 from bulkaudio.simulator.server import Simulator
 from bulkaudio.steps import Step
+from bulkaudio.stores.staging import PIECE_BYTES
 from tests.forked import Ended, run_forked
 from tests.kills.hooks import ERRORS, SIGNALS, Action
 from tests.oracle import CANARY, Trial
@@ -59,6 +60,7 @@ class Blow:
     Attributes:
         batch: So many recordings are committed together.
         has_links: False on file systems without hard links.
+        piece: So many bytes of a recording are written together.
     """
 
     step: Step
@@ -66,6 +68,7 @@ class Blow:
     action: Action
     batch: int = 3
     has_links: bool = True
+    piece: int = PIECE_BYTES
 
     def order(self, note: Path) -> dict[str, Any]:
         """Say it to `tests.kills.hooks`."""
@@ -75,6 +78,7 @@ class Blow:
             "action": self.action.value,
             "batch": self.batch,
             "has_links": self.has_links,
+            "piece": self.piece,
             "note": str(note),
         }
 

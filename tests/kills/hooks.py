@@ -21,6 +21,7 @@ from typing import Any
 from bulkaudio import conduct
 from bulkaudio.committer import Committer
 from bulkaudio.steps import Step
+from bulkaudio.stores import staging
 from bulkaudio.stores.local import LocalStore
 
 ATTACH_S = 20.0
@@ -51,6 +52,7 @@ def break_step(order: dict[str, Any]) -> None:
     made, as on file systems that have none.
     """
     _small_batches(order["batch"])
+    vars(staging)["PIECE_BYTES"] = order["piece"]
     strike = _once(order["step"], order["number"], partial(_act, Action(order["action"])))
     note = Path(order["note"])
 

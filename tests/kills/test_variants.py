@@ -107,7 +107,8 @@ async def test_answers_that_break_off(tmp_path: Path, action: Action) -> None:
             def heals(_: Archive) -> None:
                 ground.simulator.faults = Faults.none()
 
-            blow = Blow(step=Step.STAGE_REMOVE, number=number + 1, action=action)
+            # A file is made with the first piece: the little that came has to be several.
+            blow = Blow(step=Step.STAGE_REMOVE, number=number + 1, action=action, piece=64)
             if not await strike(ground, blow, heals):
                 break
             number += 1
