@@ -12,6 +12,7 @@ import importlib
 import json
 import os
 import random
+import resource
 import selectors
 import signal
 import socket
@@ -137,6 +138,9 @@ def _become(request: dict[str, Any], clock: _Clock) -> int:
     try:
         return main(request["arguments"])
     finally:
+        # What the program had to do without must not be wanting for the look at what it left.
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
         # The interpreter would wait for them, too, but without an end. A daemon that was told to
         # end holds its descriptors until it has: on a busy machine that is later.
         threads = threading.enumerate()[1:]
