@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from bulkaudio.errors import BulkAudioError
 from bulkaudio.events import Answered, Emit, Noted, Received, Retrying
-from bulkaudio.gate import Gate, Ticket
+from bulkaudio.gate import Gate
 from bulkaudio.model import Evidence, Outcome, Recording, Status, Task
 from bulkaudio.naming import printable
 from bulkaudio.policy import SUSPICIOUS, Action, Answer, Reason, retry_after_s
@@ -19,6 +19,7 @@ from bulkaudio.polyai.client import PermanentFailure, Response, Session
 from bulkaudio.polyai.recordings import recording_request
 from bulkaudio.retry import AttemptFailed, Limits, Retry, retrying
 from bulkaudio.stores.base import Staged, Staging, Store
+from bulkaudio.ticket import Ticket
 from bulkaudio.verdicts import Verdicts
 from bulkaudio.wav import Flaw, looks_like_wav
 
@@ -173,11 +174,11 @@ class Fetcher:
                 return outcome
             staging = await means.store.stage(task.recording)
             try:
-                received_bytes = await self._receive(response, staging, evidence)
+                await self._receive(response, staging, ticket)
             except BaseException:
                 await staging.discard()
                 raise
-            ticket.succeeded(response.first_byte_s, received_bytes)
+            ticket.succeeded(response.first_byte_s)
             self._note_label(response.content_type)
             return _Received(staging=staging, framed=response.framed, evidence=evidence)
 
@@ -206,19 +207,18 @@ class Fetcher:
                     )
                 )
 
-    async def _receive(self, response: Response, staging: Staging, evidence: Evidence) -> int:
+    async def _receive(self, response: Response, staging: Staging, ticket: Ticket) -> None:
         """Stream the body; a body that does not begin as a WAV is not worth its bytes."""
         head = b""
-        total = 0
         async for chunk in response.chunks():
             if len(head) < WAV_HEAD_BYTES:
                 head += chunk[:WAV_HEAD_BYTES]
                 if not looks_like_wav(head[:WAV_HEAD_BYTES]):
-                    raise AttemptFailed(Reason.NOT_AUDIO, evidence=evidence)
-            total += len(chunk)
+                    raise AttemptFailed(Reason.NOT_AUDIO, evidence=response.evidence)
+                ticket.began(response.first_byte_s)
+            ticket.received(len(chunk))
             self._means.emit(Received(bytes=len(chunk)))
             await staging.write(chunk)
-        return total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

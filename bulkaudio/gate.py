@@ -31,6 +31,7 @@ from bulkaudio.quantities import format_duration
 from bulkaudio.rate import Rate
 from bulkaudio.settings import MAX_SLOTS
 from bulkaudio.slots import Slots
+from bulkaudio.ticket import Ticket
 
 COLD_SLOTS = 8
 """Until a first good answer, so that a refused key costs no more requests than this."""
@@ -38,10 +39,6 @@ COLD_SLOTS = 8
 START_CREDIT = 20.0
 CREDIT_GROWTH = 2.5
 """Times the start, that success upon success saves up for failures."""
-
-REPEATED = 0.2
-"""What a failure costs whose request had failed before: a few recordings that always fail are not
-an outage, many that fail for the first time are."""
 
 TROUBLE_WEIGHT = 0.02
 TROUBLE_SHARE = 0.25
@@ -87,49 +84,6 @@ class GateOptions:
     max_rate: float | None = None
     give_up_s: float = 15 * 60.0
     credit: float = START_CREDIT
-
-
-class Ticket:
-    """One admitted request: say once how the host took it. Saying nothing is neutral."""
-
-    __slots__ = ("_epoch", "_gate", "_said", "is_probe")
-
-    def __init__(self, gate: "Gate", epoch: int, *, is_probe: bool) -> None:
-        self._gate = gate
-        self._epoch = epoch
-        self._said = False
-        self.is_probe = is_probe
-        """Sent while the host was thought to be down: its failure is the host's, not its own."""
-
-    def succeeded(self, first_byte_s: float, received_bytes: int = 0) -> None:
-        """Record a good answer: any that shows a healthy host, a plain 404 among them."""
-        if self._speak():
-            self._gate._succeeded(self._epoch, first_byte_s, received_bytes)  # noqa: SLF001  two halves of one class
-
-    def throttled(self, retry_after_s: float | None) -> None:
-        """Record a 429, or a 503 with ``Retry-After``."""
-        if self._speak():
-            self._gate._throttled(self._epoch, retry_after_s)  # noqa: SLF001
-
-    def failed(self, reason: str, *, is_repeated: bool = False) -> None:
-        """
-        Record connection trouble, a timeout or a 5xx.
-
-        Args:
-            is_repeated: The same request failed before: it says less about the host than the first
-                failure of another one.
-        """
-        if self._speak():
-            self._gate._failed(self._epoch, reason, REPEATED if is_repeated else 1.0)  # noqa: SLF001
-
-    @property
-    def is_hosts_fault(self) -> bool:
-        """Whether a failure of this request says nothing about what was asked for."""
-        return self.is_probe or self._gate.is_down
-
-    def _speak(self) -> bool:
-        first, self._said = not self._said, True
-        return first
 
 
 class Gate:
@@ -305,28 +259,43 @@ class Gate:
         left_s = self._failing_since + self._options.give_up_s - now
         return wait_s if now + wait_s <= self._deadline(now) else max(left_s, 0.0)
 
-    def _succeeded(self, epoch: int, first_byte_s: float, received_bytes: int) -> None:
+    def heard_began(self, first_byte_s: float, received_bytes: int) -> None:
+        """A good answer began: the host is there, and takes the key."""
         self._is_cold = False
+        self._slots.answered(first_byte_s, received_bytes)
+        self._look()
+        self._pump()
+
+    def heard_bytes(self, received_bytes: int) -> None:
+        """Bytes of an answer came that had begun."""
+        self._slots.received(received_bytes)
+        self._look()
+
+    def heard_succeeded(self, epoch: int) -> None:
+        """A good answer is over."""
         self._failing_since = None
         self._pauses = 0
         self._trouble *= 1.0 - TROUBLE_WEIGHT
         self._credit = min(self._options.credit * CREDIT_GROWTH, self._credit + 1.0)
-        self._slots.answered(first_byte_s, received_bytes)
         if self._is_probing:
             if self._is_open_circuit:
                 self._credit = self._options.credit / 2
             self._is_open_circuit = False
             self._put_off.clear()
             self._move("the host answers again")
-        now = self._clock()
         if epoch == self._epoch:
-            self._rate.answered(now)
+            self._rate.answered(self._clock())
+        self._pump()
+
+    def _look(self) -> None:
+        now = self._clock()
         is_limited = now < max(self._closed_until, self._next_start)
         if self._slots.look(now, self._in_flight, is_limited=is_limited):
             self._move("feeling the way up")
-        self._pump()
+            self._pump()
 
-    def _throttled(self, epoch: int, retry_after_s: float | None) -> None:
+    def heard_throttled(self, epoch: int, retry_after_s: float | None) -> None:
+        """The host is busy, and says perhaps for how long."""
         now, self._last_trouble = self._clock(), Reason.THROTTLED
         self._failing_since = self._failing_since if self._failing_since is not None else now
         if retry_after_s is not None and retry_after_s > MAX_WAIT_S:
@@ -344,7 +313,8 @@ class Gate:
         self._end = self._end or self._gave_up(now)
         self._pump()
 
-    def _failed(self, epoch: int, reason: str, weight: float) -> None:
+    def heard_failed(self, epoch: int, reason: str, weight: float) -> None:
+        """Connection trouble, a timeout or a 5xx, which weighs so much."""
         now, self._last_trouble = self._clock(), reason
         self._failing_since = self._failing_since if self._failing_since is not None else now
         self._credit -= weight

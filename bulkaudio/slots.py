@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 WINDOW_S = 0.3
 MIN_ANSWERS_PER_WINDOW = 10
+MIN_BYTES_PER_WINDOW = 1024 * 1024
+"""Either is enough to judge a window by: long recordings end too rarely for their number to be."""
+
 STEP_ANSWERS = 60
 """Good answers between two tries of a level that was throttled before; grows with each strike."""
 
@@ -73,6 +76,10 @@ class Slots:
         self._window.weight += received_bytes + BYTES_PER_ANSWER
         self._least_first_byte_s = min(self._least_first_byte_s, first_byte_s)
 
+    def received(self, received_bytes: int) -> None:
+        """Take bytes of a good answer into account that it did not come with."""
+        self._window.weight += received_bytes
+
     def strike(self) -> None:
         """Remember that the host throttled at this level."""
         self._throttled_level = min(self._throttled_level, self._level)
@@ -96,13 +103,14 @@ class Slots:
         window, elapsed_s = self._window, now - self._window.started_at
         if elapsed_s < max(WINDOW_S, 3 * self._first_byte_s):
             return False
-        if window.answers < MIN_ANSWERS_PER_WINDOW:
+        if window.answers < MIN_ANSWERS_PER_WINDOW and window.weight < MIN_BYTES_PER_WINDOW:
             return False
         before = self.count
         is_busy = window.peak * 2 >= before
         self._window = Window(started_at=now, peak=in_flight)
         if is_busy and not is_limited:
-            self._first_byte_s = window.first_byte_s / window.answers
+            if window.answers:
+                self._first_byte_s = window.first_byte_s / window.answers
             self._move(window.weight / elapsed_s)
         return self.count != before
 

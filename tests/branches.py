@@ -12,7 +12,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).parents[1]
 MODULES = (
-    *("policy", "naming", "wav", "windows", "gate", "slots", "put_off", "rate"),
+    *("policy", "naming", "wav", "windows", "gate", "slots", "put_off", "rate", "ticket"),
     *("ledger/*", "stores/*"),
 )
 TESTS = (

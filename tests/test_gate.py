@@ -9,7 +9,8 @@ import pytest
 
 from bulkaudio.errors import HostUnavailableError
 from bulkaudio.events import Event, GateMoved
-from bulkaudio.gate import COLD_SLOTS, NO_SUCH_HOST, Draining, Gate, GateOptions, Ticket
+from bulkaudio.gate import COLD_SLOTS, NO_SUCH_HOST, Draining, Gate, GateOptions
+from bulkaudio.ticket import Ticket
 from tests.virtual_time import run_virtually
 
 Say = Callable[[Ticket], Awaitable[bool]]
@@ -111,6 +112,32 @@ def test_it_stays_low_where_more_slots_bring_nothing() -> None:
         await drive(host, gate, requests=6_000)
 
         assert gate.slots <= 40
+
+    run_virtually(main())
+
+
+@pytest.mark.parametrize("options", [GateOptions(), GateOptions(fixed=64)])
+def test_long_recordings_are_judged_by_their_bytes(options: GateOptions) -> None:
+    """A minute each, they would take many minutes to show by their number what 64 at once bring."""
+
+    async def main() -> None:
+        gate = gate_for(options)
+
+        async def fetch() -> None:
+            async with gate.admit() as ticket:
+                await asyncio.sleep(0.1)
+                ticket.began(0.1)
+                for _ in range(600):
+                    await asyncio.sleep(0.1)
+                    ticket.received(100_000)
+                ticket.succeeded(0.1)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(200):
+                group.create_task(fetch())
+            await asyncio.sleep(10.0)
+            assert gate.slots == 64
+        assert asyncio.get_running_loop().time() < 1.1 * 200 / 64 * 60 + 60
 
     run_virtually(main())
 

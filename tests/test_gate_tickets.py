@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from bulkaudio.errors import HostUnavailableError
-from bulkaudio.gate import COLD_SLOTS, NO_SUCH_HOST, Gate, GateOptions, Ticket
+from bulkaudio.gate import COLD_SLOTS, NO_SUCH_HOST, Gate, GateOptions
+from bulkaudio.ticket import Ticket
 from tests.test_gate import gate_for
 from tests.virtual_time import run_virtually
 
@@ -34,6 +35,21 @@ def test_a_request_speaks_once(again: Callable[[Ticket], None]) -> None:
         one_saying = await state_after(SAYINGS[0])
         assert await state_after(SAYINGS[0], again) == one_saying
         assert await state_after(again) == await state_after(again, SAYINGS[0], again)
+
+    run_virtually(main())
+
+
+def test_a_good_answer_begins_once() -> None:
+    """It opens the cold gate for the others before its body is over, and counts as one answer."""
+
+    async def main() -> None:
+        gate = gate_for(GateOptions(start=30))
+        async with gate.admit() as ticket:
+            ticket.began(0.01)
+            ticket.began(0.01)
+            assert gate.slots == 30
+            ticket.succeeded(0.01)
+        assert gate._slots._window.answers == 1
 
     run_virtually(main())
 

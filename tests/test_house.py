@@ -24,7 +24,7 @@ STOREYS = [
         "events",
     ],
     ["settings", "keys"],
-    ["slots", "put_off", "rate", "gate", "retry", "stopper"],
+    ["slots", "put_off", "rate", "ticket", "gate", "retry", "stopper"],
     ["polyai"],
     ["sources"],
     ["stores"],

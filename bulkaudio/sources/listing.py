@@ -14,7 +14,7 @@ from typing import Any
 from bulkaudio.clocks import believed
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Answered, Emit, Noted, Retrying
-from bulkaudio.gate import NO_SUCH_HOST, Gate, Ticket
+from bulkaudio.gate import NO_SUCH_HOST, Gate
 from bulkaudio.model import Batch, Bookmark, Conversation
 from bulkaudio.policy import Action, Reason, rule
 from bulkaudio.polyai.client import PermanentFailure, Response, Session
@@ -26,6 +26,7 @@ from bulkaudio.retry import AttemptFailed, Limits, Retry, retrying
 from bulkaudio.settings import ListingQuery
 from bulkaudio.sources.listed_page import ListedPage, Wanted
 from bulkaudio.sources.refusals import Refusals
+from bulkaudio.ticket import Ticket
 
 SLICE_BYTES = 64 * 1024
 """Parsed at once, before other tasks get their turn."""
