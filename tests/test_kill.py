@@ -14,6 +14,10 @@ from bulkaudio.simulator.calls import Calls
 from bulkaudio.simulator.faults import Fault, Faults
 from bulkaudio.simulator.journal import What
 from bulkaudio.simulator.server import Simulator
+from tests.audio import pcm_wav
+from tests.forked import forked
+from tests.oracle import trial_on
+from tests.plans import resized
 from tests.program import (
     Desk,
     check_archive,
@@ -25,6 +29,7 @@ from tests.program import (
     until,
     wavs,
 )
+from tests.wire import Exchange, WireServer, hangs, http_head
 
 LATENCY_S = 0.02
 
@@ -211,24 +216,32 @@ async def test_kill_between_any_two_steps(tmp_path: Path, steps: list[str], dura
         assert temporary_files(desk.archive) == []
 
 
+async def sends_half_a_megabyte(exchange: Exchange) -> None:
+    """Begin a long recording, and leave it there."""
+    head = http_head(200, [("Content-Length", "10000044")])
+    await exchange.send(head + resized(pcm_wav(0.0), 10_000_000)[:44] + bytes(600_000))
+    await exchange.hang()
+
+
 async def test_parts_of_a_killed_run_are_gone_once_the_next_one_asks(tmp_path: Path) -> None:
     """What was cut off by kill -9 is removed on the next start, before the first request."""
-    async with Simulator(calls=recorded(30)) as simulator:
-        desk = Desk.at(simulator, tmp_path)
-        simulator.faults = Faults(share=1.0, kinds=(Fault.DRIP,), pause_s=60.0)
-        words = desk.words("--csv", desk.csv(simulator.calls.ids()))
-        async with started(*words, env=desk.env(), cwd=tmp_path) as process:
-            tmp = desk.archive / ".bulkaudio" / "tmp"
-            await until(lambda: tmp.exists() and len(list(tmp.iterdir())) >= 4, process)
-            process.kill()
-        left = set(temporary_files(desk.archive))
+    ids = [f"CA{number}" for number in range(30)]
+    async with WireServer(sends_half_a_megabyte) as server:
+        trial = trial_on(server, tmp_path / "work", *ids)
+        words = trial.words(*trial.csv(*ids))
+        async with forked(trial.order(*words)) as first:
+            tmp = trial.archive / ".bulkaudio" / "tmp"
+            await until(lambda: tmp.exists() and len(list(tmp.iterdir())) >= 4)
+            first.send(signal.SIGKILL)
+            await first.wait()
+        left = set(temporary_files(trial.archive))
         assert len(left) >= 4
-        simulator.faults = Faults(share=1.0, kinds=(Fault.HANG,), pause_s=60.0)
-        simulator.requests.clear()
-        async with started(*words, env=desk.env(), cwd=tmp_path) as second:
-            await until(lambda: simulator.requests.total > 0, second)
-            assert not left & set(temporary_files(desk.archive))
-    assert wavs(desk.archive) == {}
+        server.scripts = (hangs,)
+        asked = len(server.targets)
+        async with forked(trial.order(*words)):
+            await until(lambda: len(server.targets) > asked)
+            assert not left & set(temporary_files(trial.archive))
+    assert wavs(trial.archive) == {}
 
 
 async def test_listing_that_was_killed_goes_on_at_its_page(tmp_path: Path) -> None:
