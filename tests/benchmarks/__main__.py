@@ -1,0 +1,153 @@
+"""
+How fast, beside others: ``python -m tests.benchmarks``.
+
+nginx serves recordings over TLS on this machine, and bulkaudio and other tools fetch them onto its
+disk in turns. Progress goes to standard error; a table of Markdown to standard output.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.benchmarks.figures import Result
+from tests.benchmarks.machine import Machine
+from tests.benchmarks.setting import Setting
+from tests.benchmarks.stage import say
+from tests.benchmarks.table import document
+from tests.benchmarks.tools import OTHERS, Tool
+from tests.benchmarks.workloads import WORKLOADS, Workload, no_nginx
+
+IN_MEMORY = {"tmpfs", "ramfs"}
+
+
+def options() -> argparse.ArgumentParser:
+    """Say what may be asked for."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    names = ", ".join(workload.name for workload in WORKLOADS)
+    parser.add_argument("--workloads", metavar="NAME,…", help=f"only these of: {names}")
+    others = ", ".join(tool.name for tool in OTHERS)
+    parser.add_argument("--tools", metavar="NAME,…", help=f"beside bulkaudio, only these: {others}")
+    parser.add_argument("--runs", type=int, default=5, metavar="N", help="rounds [5]")
+    parser.add_argument(
+        "--connections", type=int, default=32, metavar="N", help="of each tool [32]"
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, metavar="X", help="so many of everything, to try [1]"
+    )
+    parser.add_argument("--dir", type=Path, metavar="DIR", help="the disk to measure [here]")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every trial there")
+    parser.add_argument("--list", action="store_true", help="say what is here, and measure nothing")
+    return parser
+
+
+def chosen(given: str | None, known: Sequence[Tool] | Sequence[Workload]) -> Sequence[str]:
+    """Read a list of names; all that are known when there is none."""
+    names = [each.name for each in known]
+    if given is None:
+        return names
+    wanted = [name.strip() for name in given.split(",")]
+    for name in wanted:
+        if name not in names:
+            raise SystemExit(f"there is no {name!r}; there are: {', '.join(names)}")
+    return wanted
+
+
+def inventory(workloads: Sequence[Workload], tools: Sequence[Tool]) -> Iterator[str]:
+    """Say what could take part, and how to get what could not."""
+    for workload in workloads:
+        missing = no_nginx() or workload.missing()
+        yield f"{workload.name:10} {workload.title}{f' - {missing}' if missing else ''}"
+    for tool in tools:
+        version = tool.version()
+        yield f"{tool.name:12} {version or f'is not here: {tool.source}'}"
+
+
+def shortcomings(setting: Setting, machine: Machine) -> Iterator[str]:
+    """Say why the figures are not what they seem."""
+    if setting.scale != 1.0:
+        yield f"At {setting.scale:g} of what the titles say: only to try."
+    if machine.file_system in IN_MEMORY:
+        yield "Not on a disk, but in memory: choose another folder with --dir."
+
+
+def absences(workloads: Sequence[Workload], tools: Sequence[Tool]) -> Iterator[str]:
+    """Say what could not take part, and how to get it."""
+    for tool in tools:
+        if tool.version() is None:
+            yield f"Without {tool.name}, which is not here: {tool.source}."
+    for workload in workloads:
+        missing = workload.missing()
+        if missing:
+            yield f"Without {workload.name}: {missing}."
+
+
+def measure(workload: Workload, setting: Setting, runs: int) -> Result:
+    """Set a workload up, let everybody run, and remove it again."""
+    say(f"{workload.name}: {workload.title}")
+    with (
+        TemporaryDirectory(dir=setting.folder) as folder,
+        workload.stage(replace(setting, folder=Path(folder))) as stage,
+    ):
+        trials = stage.play(min(runs, workload.most_rounds))
+        return Result(
+            workload=workload.name,
+            title=workload.title,
+            subjects=stage.subjects,
+            contestants=[contestant.name for contestant in stage.contestants],
+            volume_bytes=stage.volume_bytes,
+            trials=trials,
+        )
+
+
+def as_json(machine: Machine, results: Sequence[Result]) -> str:
+    """Write everything that was measured."""
+    found = {"machine": asdict(machine), "results": [asdict(result) for result in results]}
+    return json.dumps(found, indent=1) + "\n"
+
+
+def write(text: str, path: Path | None) -> None:
+    """Write the table where it was asked for."""
+    if path is None:
+        sys.stdout.write(text)
+    else:
+        path.write_text(text, encoding="utf-8")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, and write what was found; 1 when a tool failed, 2 when nothing can be measured."""
+    given = options().parse_args(arguments)
+    workloads = [each for each in WORKLOADS if each.name in chosen(given.workloads, WORKLOADS)]
+    tools = [tool for tool in OTHERS if tool.name in chosen(given.tools, OTHERS)]
+    if given.list:
+        sys.stdout.writelines(f"{line}\n" for line in inventory(workloads, tools))
+        return 0
+    missing = no_nginx()
+    if missing:
+        say(missing)
+        return 2
+    with TemporaryDirectory(prefix="bulkaudio-benchmarks-", dir=given.dir or Path.cwd()) as folder:
+        setting = Setting(
+            folder=Path(folder),
+            connections=given.connections,
+            scale=given.scale,
+            tools=frozenset(tool.name for tool in tools),
+        )
+        machine = Machine.here(setting.folder, tools)
+        notes = [*shortcomings(setting, machine), *absences(workloads, tools)]
+        for note in notes:
+            say(note)
+        possible = [workload for workload in workloads if not workload.missing()]
+        results = [measure(workload, setting, given.runs) for workload in possible]
+    write(document(machine, results, notes), given.output)
+    if given.json:
+        given.json.write_text(as_json(machine, results), encoding="utf-8")
+    return 1 if any(trial.fault for result in results for trial in result.trials) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
