@@ -7,19 +7,23 @@ disk in turns. Progress goes to standard error; a table of Markdown to standard 
 
 import argparse
 import json
+import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeVar
 
 from tests.benchmarks.figures import Result
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.setting import Setting
 from tests.benchmarks.stage import say
-from tests.benchmarks.table import document
+from tests.benchmarks.table import BEGIN, END, document, placed
 from tests.benchmarks.tools import OTHERS, Tool
 from tests.benchmarks.workloads import WORKLOADS, Workload, no_nginx
+
+Named = TypeVar("Named", Tool, Workload)
 
 IN_MEMORY = {"tmpfs", "ramfs"}
 
@@ -27,10 +31,15 @@ IN_MEMORY = {"tmpfs", "ramfs"}
 def options() -> argparse.ArgumentParser:
     """Say what may be asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    names = ", ".join(workload.name for workload in WORKLOADS)
-    parser.add_argument("--workloads", metavar="NAME,…", help=f"only these of: {names}")
-    others = ", ".join(tool.name for tool in OTHERS)
-    parser.add_argument("--tools", metavar="NAME,…", help=f"beside bulkaudio, only these: {others}")
+    for kind, known in (("workloads", WORKLOADS), ("tools", OTHERS)):
+        names = ", ".join(each.name for each in known)
+        parser.add_argument(
+            f"--{kind}",
+            type=among(known),
+            default=known,
+            metavar="NAME,...",
+            help=f"only these of: {names}",
+        )
     parser.add_argument("--runs", type=int, default=5, metavar="N", help="rounds [5]")
     parser.add_argument(
         "--connections", type=int, default=32, metavar="N", help="of each tool [32]"
@@ -39,22 +48,29 @@ def options() -> argparse.ArgumentParser:
         "--scale", type=float, default=1.0, metavar="X", help="so many of everything, to try [1]"
     )
     parser.add_argument("--dir", type=Path, metavar="DIR", help="the disk to measure [here]")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the table there")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"write the table there; between '{BEGIN}' and '{END}', where these stand in it",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every trial there")
     parser.add_argument("--list", action="store_true", help="say what is here, and measure nothing")
     return parser
 
 
-def chosen(given: str | None, known: Sequence[Tool] | Sequence[Workload]) -> Sequence[str]:
-    """Read a list of names; all that are known when there is none."""
-    names = [each.name for each in known]
-    if given is None:
-        return names
-    wanted = [name.strip() for name in given.split(",")]
-    for name in wanted:
-        if name not in names:
-            raise SystemExit(f"there is no {name!r}; there are: {', '.join(names)}")
-    return wanted
+def among(known: Sequence[Named]) -> Callable[[str], Sequence[Named]]:
+    """Return what reads a list of names."""
+
+    def read(text: str) -> Sequence[Named]:
+        names = [name.strip() for name in text.split(",")]
+        unknown = set(names) - {each.name for each in known}
+        if unknown:
+            there = ", ".join(each.name for each in known)
+            raise argparse.ArgumentTypeError(f"no {', '.join(sorted(unknown))} among {there}")
+        return [each for each in known if each.name in names]
+
+    return read
 
 
 def inventory(workloads: Sequence[Workload], tools: Sequence[Tool]) -> Iterator[str]:
@@ -111,18 +127,19 @@ def as_json(machine: Machine, results: Sequence[Result]) -> str:
 
 
 def write(text: str, path: Path | None) -> None:
-    """Write the table where it was asked for."""
+    """Write the table where it was asked for; into a file that has a place for it, only there."""
     if path is None:
         sys.stdout.write(text)
-    else:
-        path.write_text(text, encoding="utf-8")
+        return
+    whole = path.read_text(encoding="utf-8") if path.exists() else ""
+    path.write_text(placed(text, whole), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and write what was found; 1 when a tool failed, 2 when nothing can be measured."""
     given = options().parse_args(arguments)
-    workloads = [each for each in WORKLOADS if each.name in chosen(given.workloads, WORKLOADS)]
-    tools = [tool for tool in OTHERS if tool.name in chosen(given.tools, OTHERS)]
+    workloads: Sequence[Workload] = given.workloads
+    tools: Sequence[Tool] = given.tools
     if given.list:
         sys.stdout.writelines(f"{line}\n" for line in inventory(workloads, tools))
         return 0
@@ -130,6 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if missing:
         say(missing)
         return 2
+    # So that whoever ends this ends server and tools with it, and leaves no gigabytes behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     with TemporaryDirectory(prefix="bulkaudio-benchmarks-", dir=given.dir or Path.cwd()) as folder:
         setting = Setting(
             folder=Path(folder),

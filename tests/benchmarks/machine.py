@@ -33,10 +33,11 @@ class Machine:
     def here(cls, folder: Path, tools: Sequence[Tool]) -> "Machine":
         """Look at this one."""
         memory_gb = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+        release = platform.release().partition("-")[0]
         return cls(
             date=datetime.now(UTC).date().isoformat(),
             hardware=f"{_processor()}, {os.cpu_count()} cores, {memory_gb:.0f} GB",
-            system=f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+            system=f"{platform.system()} {release}, Python {platform.python_version()}",
             file_system=file_system(folder),
             versions=[
                 f"bulkaudio {_own_version()}",

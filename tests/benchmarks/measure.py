@@ -13,6 +13,7 @@ LAUNCHER = Path(__file__).with_name("launch.py")
 PROJECT = Path(__file__).parents[2]
 KEY = "benchmark-key"
 LONGEST_S = 1800.0
+TOO_LONG = -signal.SIGKILL
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +66,7 @@ class Surroundings:
 
 
 def measured(command: Sequence[str], around: Surroundings) -> Usage:
-    """Run a program to its end; whoever interrupts this ends it."""
+    """Run a program to its end, or for as long as anybody would wait; an interruption ends it."""
     launcher = (sys.executable, "-I", "-S", str(LAUNCHER))
     process = subprocess.Popen(
         [*launcher, str(around.stdout), str(around.stderr), *command],
@@ -76,8 +77,15 @@ def measured(command: Sequence[str], around: Surroundings) -> Usage:
     )
     try:
         printed, _ = process.communicate(timeout=LONGEST_S)
+    except subprocess.TimeoutExpired:
+        _kill(process)
+        return Usage(started_at=0.0, wall_s=LONGEST_S, cpu_s=0.0, peak_bytes=0, code=TOO_LONG)
     except BaseException:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        _kill(process)
         raise
     return Usage(**json.loads(printed))
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

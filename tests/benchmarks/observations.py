@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import accumulate
 from pathlib import Path
 
 from tests.benchmarks.measure import Usage
 from tests.benchmarks.server import Server
 
 USED, REFUSED, SAVED = "limit used %", "refused %", "saved %"
+AT_ONCE = "most at once"
 FIRST_REQUEST = "first request s"
 OK, THROTTLED = 200, 429
 
@@ -39,5 +41,16 @@ def of_first_request(server: Server) -> Observe:
     def observe(usage: Usage, stdout: Path) -> Mapping[str, float]:  # noqa: ARG001  as it is called
         first = min(request.began_at for request in server.requests())
         return {FIRST_REQUEST: first - usage.started_at}
+
+    return observe
+
+
+def of_overlap(server: Server) -> Observe:
+    """Return what tells how many requests the server had in hand at once."""
+
+    def observe(usage: Usage, stdout: Path) -> Mapping[str, float]:  # noqa: ARG001  as it is called
+        seen = server.requests()
+        moments = [(r.began_at, 1) for r in seen] + [(r.ended_at, -1) for r in seen]
+        return {AT_ONCE: max(accumulate(step for _, step in sorted(moments)))}
 
     return observe

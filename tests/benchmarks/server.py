@@ -16,7 +16,7 @@ import trustme
 
 from tests.benchmarks.corpus import ONE
 
-NAME = "localhost"
+NAME = "127.0.0.1"
 AGENT, ACCOUNT = "PROJECT-1", "ws-1"
 PAGE = "page.json"
 PATIENCE_S = 10.0
@@ -46,7 +46,7 @@ http {{
     default_type audio/wav;
     {zone}
     server {{
-        listen 127.0.0.1:{port} ssl reuseport;
+        listen {name}:{port} ssl reuseport;
         ssl_certificate server.pem;
         ssl_certificate_key server.key;
         location ~ ^/v1/agents/{agent}/conversations/(?<id>[^/]+)/audio$ {{
@@ -223,6 +223,7 @@ def _config(site: Path, port: int, mood: Mood) -> str:
         modules="\n".join(f"load_module {module};" for module in modules),
         log="access.log brief" if mood.is_logged else "off",
         zone=mood.zone,
+        name=NAME,
         port=port,
         agent=AGENT,
         account=ACCOUNT,
@@ -235,7 +236,7 @@ def _config(site: Path, port: int, mood: Mood) -> str:
 
 def _write_certificates(folder: Path) -> Path:
     authority = trustme.CA()
-    leaf = authority.issue_cert(NAME, "127.0.0.1")
+    leaf = authority.issue_cert(NAME)
     chain = b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
     (folder / "server.pem").write_bytes(chain)
     leaf.private_key_pem.write_to_path(str(folder / "server.key"))
@@ -245,7 +246,7 @@ def _write_certificates(folder: Path) -> Path:
 
 def _free_port() -> int:
     with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
+        found.bind((NAME, 0))
         port: int = found.getsockname()[1]
         return port
 
@@ -257,7 +258,7 @@ def _wait(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
         if process.poll() is not None:
             break
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+            socket.create_connection((NAME, port), timeout=1.0).close()
         except OSError:
             time.sleep(0.02)
         else:

@@ -11,6 +11,7 @@ from tests.benchmarks.machine import Machine
 from tests.benchmarks.targets import TARGETS, Target
 
 NONE = "-"
+BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 
 
 def document(machine: Machine, results: Sequence[Result], notes: Sequence[str]) -> str:
@@ -19,10 +20,19 @@ def document(machine: Machine, results: Sequence[Result], notes: Sequence[str]) 
         f"{machine.date}, {machine.hardware}, {machine.file_system}, {machine.system}.",
         f"{', '.join(machine.versions)}.",
         *notes,
-        *(section(result) for result in results),
         verdicts(results),
+        "<details><summary>Every figure</summary>",
+        *(section(result) for result in results),
+        "</details>",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def placed(text: str, whole: str) -> str:
+    """Put a text into the place that a document has for it; without one, it is the document."""
+    before, begin, rest = whole.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    return f"{before}{begin}\n\n{text}\n{end}{after}" if begin and end else text
 
 
 def section(result: Result) -> str:
@@ -43,7 +53,7 @@ def verdicts(results: Sequence[Result]) -> str:
         for target in TARGETS.get(result.workload, ())
     ]
     heads = ["workload", "target", "bound", "nothing configured", "same connections"]
-    return f"**Targets**\n\n{grid(heads, rows)}" if rows else ""
+    return grid(heads, rows) if rows else ""
 
 
 def grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

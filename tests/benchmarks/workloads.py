@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -126,11 +126,8 @@ def throttled(setting: Setting) -> Iterator[Stage]:
     """Let bulkaudio find a limit."""
     corpus = corpus_at(setting, 2000, TWO_SECONDS_S)
     with errand_at(setting, corpus, Mood(rate=RATE, is_logged=True)) as errand:
-        tool = contestant(errand, AUTO)
         observe = observations.of_limit(errand.server, RATE, corpus.count)
-        watched = Contestant(
-            name=tool.name, command=tool.command, check=tool.check, observe=observe
-        )
+        watched = replace(contestant(errand, AUTO), observe=observe)
         yield Stage(folder=setting.folder, server=errand.server, contestants=[watched])
 
 
@@ -138,12 +135,13 @@ def throttled(setting: Setting) -> Iterator[Stage]:
 def inflight(setting: Setting) -> Iterator[Stage]:
     """Have as many long recordings under way as there can be."""
     corpus = corpus_at(setting, IN_FLIGHT, HALF_HOUR_S, is_distinct=False)
-    mood = Mood(bytes_per_s=SLOW_BYTES_PER_S, is_one_file=True)
+    mood = Mood(bytes_per_s=SLOW_BYTES_PER_S, is_one_file=True, is_logged=True)
     with errand_at(setting, corpus, mood) as errand:
+        tool = contestant(errand, fixed(IN_FLIGHT))
         yield Stage(
             folder=setting.folder,
             server=errand.server,
-            contestants=[contestant(errand, fixed(IN_FLIGHT))],
+            contestants=[replace(tool, observe=observations.of_overlap(errand.server))],
             volume_bytes=corpus.total_bytes,
         )
 
