@@ -27,7 +27,12 @@ READER, IMPORTS = "csv.reader", "imports alone"
 ALREADY, FRESH, FRESH_FEW = "all saved", "first run", "first run, 1,000 ids"
 
 READ = "import csv, sys\nfor row in csv.reader(open(sys.argv[1], newline='')): pass"
-IMPORT = "import bulkaudio.cli.app\nfrom bulkaudio import Archive, Client, download, from_csv"
+IMPORT = (
+    "import os, bulkaudio.cli.app\n"
+    "from bulkaudio import Archive, Client, download, from_csv\n"
+    # The interpreter's own end is no import.
+    "os._exit(0)"
+)
 
 
 @contextmanager

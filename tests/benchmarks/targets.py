@@ -6,6 +6,7 @@ Rules of this module: pure. A target holds for each of a workload's subjects by 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from tests.benchmarks import observations, saved
 from tests.benchmarks.figures import Result, Value, more, peak, wall
@@ -72,9 +73,13 @@ def grown(result: Result, _: str) -> float | None:
 
 def after_imports(result: Result, _: str) -> float | None:
     """Take the imports off the time to the first request."""
-    first = result.median(saved.FRESH, more(observations.FIRST_REQUEST))
-    imports = result.median(saved.IMPORTS, wall)
-    return None if first is None or imports is None else first - imports
+    imports = {trial.round: trial.wall_s for trial in result.good(saved.IMPORTS)}
+    rests = [
+        trial.more[observations.FIRST_REQUEST] - imports[trial.round]
+        for trial in result.good(saved.FRESH)
+        if trial.round in imports
+    ]
+    return median(rests) if rests else None
 
 
 _C = Target(
