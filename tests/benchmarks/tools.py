@@ -112,8 +112,8 @@ def curl(errand: Errand, target: Path) -> Sequence[str]:
     """
     Give curl a list of addresses and names.
 
-    It opens its connections at once, instead of waiting whether the first can be shared, and skips
-    the offer of HTTP/2: both are quicker here.
+    Without waiting whether the first connection can be shared, and without an offer of HTTP/2: it
+    has as many connections as the others, and as early.
     """
     options = ("--parallel", "--parallel-immediate", "--parallel-max", str(errand.connections))
     trust = ("--http1.1", "--cacert", str(errand.server.ca), "--header", HEADER)
