@@ -7,6 +7,7 @@ disk in turns. Progress goes to standard error; a table of Markdown to standard 
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -89,6 +90,9 @@ def shortcomings(setting: Setting, machine: Machine) -> Iterator[str]:
         yield f"At {setting.scale:g} of what the titles say: only to try."
     if machine.file_system in IN_MEMORY:
         yield "Not on a disk, but in memory: choose another folder with --dir."
+    load = os.getloadavg()[0]
+    if load > 1.0:
+        yield f"Not on a machine at rest: its load was {load:.1f} before the first round."
 
 
 def absences(workloads: Sequence[Workload], tools: Sequence[Tool]) -> Iterator[str]:
@@ -126,13 +130,11 @@ def as_json(machine: Machine, results: Sequence[Result]) -> str:
     return json.dumps(found, indent=1) + "\n"
 
 
-def write(text: str, path: Path | None) -> None:
-    """Write the table where it was asked for; into a file that has a place for it, only there."""
-    if path is None:
-        sys.stdout.write(text)
-        return
-    whole = path.read_text(encoding="utf-8") if path.exists() else ""
-    path.write_text(placed(text, whole), encoding="utf-8")
+def keep(text: str, path: Path | None) -> None:
+    """Write a text where it was asked for; into a file that has a place for it, only there."""
+    if path is not None:
+        whole = path.read_text(encoding="utf-8") if path.exists() else ""
+        path.write_text(placed(text, whole), encoding="utf-8")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -160,11 +162,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         notes = [*shortcomings(setting, machine), *absences(workloads, tools)]
         for note in notes:
             say(note)
-        possible = [workload for workload in workloads if not workload.missing()]
-        results = [measure(workload, setting, given.runs) for workload in possible]
-    write(document(machine, results, notes), given.output)
-    if given.json:
-        given.json.write_text(as_json(machine, results), encoding="utf-8")
+        results: list[Result] = []
+        for workload in workloads:
+            if not workload.missing():
+                results.append(measure(workload, setting, given.runs))
+                # After each, so that half an hour that is interrupted was not for nothing.
+                keep(document(machine, results, notes), given.output)
+                keep(as_json(machine, results), given.json)
+    if given.output is None:
+        sys.stdout.write(document(machine, results, notes))
     return 1 if any(trial.fault for result in results for trial in result.trials) else 0
 
 
