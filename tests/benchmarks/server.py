@@ -20,6 +20,7 @@ NAME = "127.0.0.1"
 AGENT, ACCOUNT = "PROJECT-1", "ws-1"
 PAGE = "page.json"
 PATIENCE_S = 10.0
+LOG_DELAY_S = 0.1
 SYSTEM_PATH = os.pathsep.join((os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin"))
 
 CONFIG = """\
@@ -119,7 +120,7 @@ class Mood:
     @property
     def zone(self) -> str:
         """Where nginx counts."""
-        return f"limit_req_zone $server_name zone=all:1m rate={self.rate}r/s;" if self.rate else ""
+        return f"limit_req_zone $server_port zone=all:1m rate={self.rate}r/s;" if self.rate else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,6 +165,8 @@ class Server:
 
     def requests(self) -> Sequence[Seen]:
         """Return the requests since then."""
+        # The last line is written a moment after the last byte has arrived.
+        time.sleep(LOG_DELAY_S)
         with self._log.open() as lines:
             lines.seek(sum(self._marks))
             return [_seen(line) for line in lines]

@@ -131,7 +131,15 @@ TARGETS: Mapping[str, Sequence[Target]] = {
         Target(text="first run: peak memory, MB", figure=of(peak, saved.FRESH), bound=PEAK_MB),
     ),
     "page": (_PEAK,),
-    "inflight": (_PEAK,),
+    "inflight": (
+        _PEAK,
+        Target(
+            text="most in flight at once",
+            figure=of(more(observations.AT_ONCE)),
+            bound=64.0,
+            is_least=True,
+        ),
+    ),
     # A twentieth is what two runs of the same differ by.
     "growth": (Target(text="peak memory ÷ that of a tenth as many", figure=grown, bound=1.05),),
 }
