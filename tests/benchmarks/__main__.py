@@ -19,7 +19,7 @@ from typing import TypeVar
 from tests.benchmarks.figures import Result
 from tests.benchmarks.machine import Machine
 from tests.benchmarks.setting import Setting
-from tests.benchmarks.stage import say
+from tests.benchmarks.stage import empty, say
 from tests.benchmarks.table import BEGIN, END, document, placed
 from tests.benchmarks.tools import OTHERS, Tool
 from tests.benchmarks.workloads import WORKLOADS, Workload, no_nginx
@@ -107,21 +107,21 @@ def absences(workloads: Sequence[Workload], tools: Sequence[Tool]) -> Iterator[s
 
 
 def measure(workload: Workload, setting: Setting, runs: int) -> Result:
-    """Set a workload up, let everybody run, and remove it again."""
+    """Set a workload up, let everybody run, and give the space back."""
     say(f"{workload.name}: {workload.title}")
-    with (
-        TemporaryDirectory(dir=setting.folder) as folder,
-        workload.stage(replace(setting, folder=Path(folder))) as stage,
-    ):
+    folder = setting.folder / workload.name
+    folder.mkdir()
+    with workload.stage(replace(setting, folder=folder)) as stage:
         trials = stage.play(min(runs, workload.most_rounds))
-        return Result(
-            workload=workload.name,
-            title=workload.title,
-            subjects=stage.subjects,
-            contestants=[contestant.name for contestant in stage.contestants],
-            volume_bytes=stage.volume_bytes,
-            trials=trials,
-        )
+    empty(folder)
+    return Result(
+        workload=workload.name,
+        title=workload.title,
+        subjects=stage.subjects,
+        contestants=[contestant.name for contestant in stage.contestants],
+        volume_bytes=stage.volume_bytes,
+        trials=trials,
+    )
 
 
 def as_json(machine: Machine, results: Sequence[Result]) -> str:

@@ -48,6 +48,7 @@ http {{
     {zone}
     server {{
         listen {name}:{port} ssl reuseport;
+        ssl_protocols TLSv1.2 TLSv1.3;
         ssl_certificate server.pem;
         ssl_certificate_key server.key;
         location ~ ^/v1/agents/{agent}/conversations/(?<id>[^/]+)/audio$ {{
