@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
+ON_DISK = "on disk s"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
@@ -87,6 +89,11 @@ class Result:
 def wall(trial: Trial) -> float:
     """Return how long it took, in seconds."""
     return trial.wall_s
+
+
+def on_disk(trial: Trial) -> float:
+    """Return the seconds until what was saved would survive a power cut, whoever sees to that."""
+    return trial.more.get(ON_DISK, trial.wall_s)
 
 
 def cpu(trial: Trial) -> float:

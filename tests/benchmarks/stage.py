@@ -2,11 +2,12 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.figures import Trial
+from tests.benchmarks.figures import ON_DISK, Trial
 from tests.benchmarks.measure import Surroundings, Usage, measured
 from tests.benchmarks.server import Server
 
@@ -69,10 +70,13 @@ class Stage:
         os.sync()
         self.server.mark()
         usage = measured(contestant.command(target), around)
+        written_s = _time_to_write()
         fault = contestant.check(target, number == 0)
         if usage.code != contestant.code:
             fault = f"{fault or 'saved all'}, exit {usage.code}: {last_line(around.stderr)}"
-        seen = {} if fault else contestant.observe(usage, around.stdout)
+        seen = {} if fault else dict(contestant.observe(usage, around.stdout))
+        if self.subjects:
+            seen[ON_DISK] = usage.wall_s + written_s
         empty(target)
         target.rename(self.folder / f"{number} {contestant.name}")
         return Trial(
@@ -84,6 +88,13 @@ class Stage:
             fault=fault,
             more=seen,
         )
+
+
+def _time_to_write() -> float:
+    """Write what a tool has left in the kernel's buffers; return the seconds that it took."""
+    start = time.perf_counter()
+    os.sync()
+    return time.perf_counter() - start
 
 
 def empty(folder: Path) -> None:

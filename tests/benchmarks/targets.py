@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from tests.benchmarks import observations, saved
-from tests.benchmarks.figures import Result, Value, more, peak, wall
+from tests.benchmarks.figures import Result, Value, more, on_disk, peak, wall
 
 C_PROGRAMS = ("curl", "rclone", "wget2", "aria2c")
 PLAIN, PARFIVE = "plain script", "parfive"
@@ -44,12 +44,12 @@ def to(other: str, value: Value = wall) -> Figure:
     return lambda result, subject: result.ratio(subject, other, value)
 
 
-def to_best(*others: str) -> Figure:
+def to_best(*others: str, value: Value = wall) -> Figure:
     """Compare with the best of several, as far as they took part."""
 
     def figure(result: Result, subject: str) -> float | None:
-        best = result.best(others, wall)
-        return result.ratio(subject, best, wall) if best else None
+        best = result.best(others, value)
+        return result.ratio(subject, best, value) if best else None
 
     return figure
 
@@ -85,8 +85,14 @@ def after_imports(result: Result, _: str) -> float | None:
 _C = Target(
     text="wall ÷ the best of curl, rclone, wget2, aria2c", figure=to_best(*C_PROGRAMS), bound=1.0
 )
+_ON_DISK = Target(
+    text="until on disk ÷ the best of those four, each with its bytes on disk",
+    figure=to_best(*C_PROGRAMS, value=on_disk),
+    bound=1.0,
+)
 _BIG = (
     _C,
+    _ON_DISK,
     Target(text="wall ÷ the plain script", figure=to(PLAIN), bound=0.45),
     Target(text="wall ÷ parfive", figure=to(PARFIVE), bound=0.2),
 )
@@ -97,6 +103,11 @@ TARGETS: Mapping[str, Sequence[Target]] = {
     "long": _BIG,
     "small": (
         Target(text="wall ÷ aria2c", figure=to("aria2c"), bound=1.0),
+        Target(
+            text="until on disk ÷ aria2c with its bytes on disk",
+            figure=to("aria2c", on_disk),
+            bound=1.0,
+        ),
         Target(text="wall ÷ curl", figure=to("curl"), bound=2.0),
         Target(text="wall ÷ the plain script", figure=to(PLAIN), bound=0.4),
     ),
