@@ -246,7 +246,7 @@ async def test_parts_of_a_killed_run_are_gone_once_the_next_one_asks(tmp_path: P
 
 async def test_listing_that_was_killed_goes_on_at_its_page(tmp_path: Path) -> None:
     """kill -9 while page two of three is asked for: the next run asks for two and three only."""
-    async with Simulator(calls=recorded(150), latency_s=0.4) as simulator:
+    async with Simulator(calls=recorded(150), latency_s=1.5) as simulator:
         desk = Desk.at(simulator, tmp_path)
         words = desk.window("--page-size", "50")
         async with started(*words, env=desk.env(), cwd=tmp_path) as process:

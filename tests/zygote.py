@@ -27,7 +27,12 @@ from typing import Any
 PRELOADED = (
     *("bulkaudio.cli.app", "bulkaudio.cli.download", "bulkaudio.cli.status", "bulkaudio.job"),
     *("bulkaudio.cli.verify", "bulkaudio.cli.rebuild", "bulkaudio.cli.mistakes", "bulkaudio.api"),
-    *("bulkaudio.cli.demo", "bulkaudio.cli.request", "bulkaudio.cli.result"),
+    *(
+        "bulkaudio.cli.demo",
+        "bulkaudio.cli.request",
+        "bulkaudio.cli.result",
+        "bulkaudio.cli.garbage",
+    ),
     *("bulkaudio.cli.signals", "bulkaudio.observe.progress", "logging.handlers"),
     *("encodings.idna", "rich.live", "rich.padding", "rich.progress_bar", "rich.table"),
 )

@@ -232,7 +232,9 @@ async def test_a_host_that_begins_to_put_everybody_off_ends_the_run(tmp_path: Pa
         trial = trial_on(server, tmp_path / "work", *names)
         ended = await trial.download(*trial.csv(*names), "--concurrency", "4")
         counts = ended.summary["counts"]
-        assert (ended.code, counts["saved"], counts["failed"]) == (5, 30, 0), ended.stderr
+        assert (ended.code, counts["failed"]) == (5, 0), ended.stderr
+        # Up to three others were under way when the run ended; they stay open.
+        assert 27 <= counts["saved"] <= 30
         assert counts["put_off"] == len(server.heads) - 30 <= 5
         let_time_pass(trial)
         server.scripts = (whole,)
