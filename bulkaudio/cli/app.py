@@ -104,6 +104,10 @@ def make_app() -> App:
     return app
 
 
+_RESERVE = bytearray(4 * 1024 * 1024)
+"""Asked of the system and never touched: who has no memory left has so much to say so."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code. Never raises, except for `SystemExit`."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -121,6 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         code = _end_badly(arguments, stdout_fault(error) or failure.unexpected(error))
     except Exception as error:  # noqa: BLE001 - the last resort: a bug ends in one line, not a page
+        _RESERVE.clear()
         code = _end_badly(arguments, failure.unexpected(error))
     finally:
         end_streams()
