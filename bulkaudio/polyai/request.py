@@ -2,8 +2,8 @@
 What is asked, and the one way to spell it as a URL.
 
 Rules of this file: whatever stands in an id, an agent, an account or a cursor, it stays inside its
-own path segment or parameter; nothing normalises the URL afterwards. Few values are asked for again and again, and remembered: all
-segments but a conversation's id are the same in every request.
+own path segment or parameter; nothing normalises the URL afterwards. All segments but a
+conversation's id are the same in every request, so the spelling of the last few is remembered.
 """
 
 from dataclasses import dataclass

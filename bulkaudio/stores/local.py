@@ -51,7 +51,6 @@ class LocalStore:
         self.layout = layout
         self._folders = folders
         self._bench = bench
-        self._needs_dates = layout.needs_date
         self._closing: asyncio.Future[None] | None = None
 
     @staticmethod
@@ -94,7 +93,7 @@ class LocalStore:
 
     async def stage(self, recording: Recording) -> LocalStaging:
         """Begin a temporary file; a recording that the layout has no path for is refused here."""
-        if self._needs_dates:
+        if self.layout.needs_date:
             self.layout.path(recording)
         self._check_open()
         return LocalStaging(self._bench, recording)
