@@ -244,9 +244,17 @@ async def test_parts_of_a_killed_run_are_gone_once_the_next_one_asks(tmp_path: P
     assert wavs(trial.archive) == {}
 
 
+class PageTwoHangs(Faults):
+    """A listing of which every page but the first keeps silent."""
+
+    def fault(self, what: What, attempt: int) -> Fault | None:
+        """Return a silence for a page that is asked for by a cursor."""
+        return Fault.HANG if what.kind == "page" and what.id and attempt == 0 else None
+
+
 async def test_listing_that_was_killed_goes_on_at_its_page(tmp_path: Path) -> None:
     """kill -9 while page two of three is asked for: the next run asks for two and three only."""
-    async with Simulator(calls=recorded(150), latency_s=1.5) as simulator:
+    async with Simulator(calls=recorded(150), faults=PageTwoHangs(pause_s=300.0)) as simulator:
         desk = Desk.at(simulator, tmp_path)
         words = desk.window("--page-size", "50")
         async with started(*words, env=desk.env(), cwd=tmp_path) as process:
@@ -257,7 +265,7 @@ async def test_listing_that_was_killed_goes_on_at_its_page(tmp_path: Path) -> No
         assert {id_ for id_, _ in ledger_rows(desk.archive)} == set(simulator.calls.ids()[:50])
 
         simulator.requests.clear()
-        simulator.latency_s = 0.0
+        simulator.faults = Faults.none()
         done = await desk.list("--page-size", "50")
         assert done.code == 0, done.stderr
         pages = simulator.requests.pages()
