@@ -40,7 +40,7 @@ SPOKEN = {"user_input": "my-card-is-4929000000006", "agent_response": "thank-you
 NESTED = {"state": {"email": "p.quibble@example.com", "list": ["4929-Quibble", {"k": "v-Quibble"}]}}
 KEYS = {"metrics": {"Quibble-as-a-key": 1}}
 
-MARKS = ("447700900123", "441632960456", "Quibble", "quibble", "4929", "my-card", "thank-you")
+MARKS = ("447700900123", "441632960456", "Quibble", "quibble", "4929000", "my-card", "thank-you")
 """In every one of these fields; they are to be found in metadata files only."""
 
 RECORD: Mapping[str, Any] = {
