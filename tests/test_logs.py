@@ -80,7 +80,7 @@ def test_json_lines_have_time_level_and_a_stable_name() -> None:
         assert line["event"] in NAMES
     names = {line["event"] for line in lines}
     assert names == set(NAMES) - {"message"}
-    assert "7946" not in text
+    assert "20 7946" not in text
 
 
 def test_verbosity_decides_what_stderr_gets() -> None:

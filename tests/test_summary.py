@@ -234,7 +234,7 @@ def test_rejected_rows_never_repeat_their_text() -> None:
     tally(Planned(plan=plan().plan, rejected=(row,), skipped=2))
     summary = Summary.of(Ended(scope=SCOPE), tally)
     for text in (summary.to_json(), page_of(summary)):
-        assert "7946" not in text
+        assert "20 7946" not in text
         assert "line 17" in text
 
 
