@@ -10,6 +10,7 @@ import asyncio
 import atexit
 import json
 import shutil
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -193,6 +194,25 @@ class Crowd:
             piece = self.PIECE[:left]
             await exchange.send(piece)
             left -= len(piece)
+
+
+def test_connections_of_the_program_hold_little_that_nobody_has_read() -> None:
+    """In a process of its own: what asyncio gives a TLS connection is changed for all of them."""
+    script = """
+import asyncio, ssl
+from asyncio import sslproto
+from bulkaudio.cli.tls_buffers import keep_small
+keep_small()
+loop = asyncio.new_event_loop()
+context = ssl.create_default_context()
+protocol = sslproto.SSLProtocol(loop, asyncio.Protocol(), context, None, server_hostname="localhost")
+print(len(protocol.get_buffer(-1)))
+loop.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) == 128 * 1024
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ PRELOADED = (
         "bulkaudio.cli.request",
         "bulkaudio.cli.result",
         "bulkaudio.cli.garbage",
+        "bulkaudio.cli.tls_buffers",
     ),
     *("bulkaudio.cli.signals", "bulkaudio.observe.progress", "logging.handlers"),
     *("encodings.idna", "rich.live", "rich.padding", "rich.progress_bar", "rich.table"),

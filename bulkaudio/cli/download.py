@@ -71,12 +71,14 @@ def _run(options: DownloadOptions, tally: "Tally", now: datetime) -> "RunResult"
 async def _conduct(request: "DownloadRequest", tally: "Tally", *, is_quiet: bool) -> "RunResult":
     from bulkaudio.cli.garbage import look_at_new
     from bulkaudio.cli.signals import Signals
+    from bulkaudio.cli.tls_buffers import keep_small
     from bulkaudio.conduct import Watch
     from bulkaudio.job import run_download
     from bulkaudio.observe.logs import LogEvents
     from bulkaudio.stopper import Stopper
 
     look_at_new()
+    keep_small()
     stopper = Stopper()
     signals = Signals(
         stopper=stopper, tally=tally, grace_s=request.budgets.grace_s, is_quiet=is_quiet
