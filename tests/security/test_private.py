@@ -37,7 +37,9 @@ PERSONAL = {
     "poly_score": "score-Quibble",
 }
 SPOKEN = {"user_input": "my-card-is-4929000000006", "agent_response": "thank-you-Mrs-Quibble"}
-NESTED = {"state": {"email": "p.quibble@example.com", "list": ["4929000-Quibble", {"k": "v-Quibble"}]}}
+NESTED = {
+    "state": {"email": "p.quibble@example.com", "list": ["4929000-Quibble", {"k": "v-Quibble"}]}
+}
 KEYS = {"metrics": {"Quibble-as-a-key": 1}}
 
 MARKS = ("447700900123", "441632960456", "Quibble", "quibble", "4929000", "my-card", "thank-you")
