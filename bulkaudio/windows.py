@@ -118,6 +118,26 @@ def _first_instant(local: datetime, tz: tzinfo) -> datetime:
     return late
 
 
+def day_start(day: date, tz: tzinfo) -> datetime:
+    """Return the first instant of a calendar day, as aware UTC."""
+    return _start_of(day, tz)
+
+
+def day_of(moment: datetime, tz: tzinfo) -> date:
+    """
+    Name the calendar day that an aware time lies in: the last one that has begun by then.
+
+    Clocks that are put back over midnight show the day before once more, which is over all the
+    same: days meet here as they do in windows.
+    """
+    try:
+        day = moment.astimezone(tz).date()
+        following = day + timedelta(days=1)
+        return following if day_start(following, tz) <= moment else day
+    except OverflowError:  # at either end of the calendar
+        return moment.astimezone(UTC).date()
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """
