@@ -276,7 +276,7 @@ class Outcomes:
                 redacted=options.selection.redacted,
             )
         )
-        check_dates(self._archive, self._source)
+        check_dates(self._archive.layout, self._source)
         redacted = redacted_of(kept, options.selection.redacted)
         options = replace(options, selection=replace(options.selection, redacted=redacted))
         return Work(

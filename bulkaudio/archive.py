@@ -115,12 +115,7 @@ class OpenArchive:
             UsageError: Naming the difference.
         """
         pins, asked = await self.ledger.pins(), identity.asked()
-        differing = [name for name, value in asked.items() if not _agree(value, pins.get(name))]
-        if differing and await self.ledger.has_saved():
-            name = differing[0]
-            raise _contradiction(name, asked[name], pins[name], self.root)
-        if differing:
-            # A first run with a wrong agent must not bind the archive to it for ever.
+        if begins_anew(pins, identity, self.root, has_saved=await self.ledger.has_saved()):
             await self.ledger.begin_anew()
             pins = {}
         new = asked | pins | {"layout": self.layout.template}
@@ -129,6 +124,38 @@ class OpenArchive:
             new = {"redacted": UNASKED} | new
         await self.ledger.pin(new)
         return new
+
+
+def begins_anew(
+    pins: Mapping[str, str], identity: Identity, root: Path, *, has_saved: bool
+) -> bool:
+    """
+    Whether a run wants what nothing remembered allows, and nothing is lost by forgetting that.
+
+    A first run with a wrong agent must not bind the archive to it for ever.
+
+    Raises:
+        UsageError: Something is saved already; the message names the difference.
+    """
+    for name, value in identity.asked().items():
+        if not _agree(value, pins.get(name)):
+            if has_saved:
+                raise _contradiction(name, value, pins[name], root)
+            return True
+    return False
+
+
+def layout_of(
+    pins: Mapping[str, str], chosen: str | None, root: Path, *, has_saved: bool
+) -> Layout:
+    """Return the layout of a run; raises `UsageError` where saved recordings have another."""
+    kept = pins.get("layout")
+    template = Layout.parse(chosen).template if chosen is not None else None
+    if kept and template and template != kept:
+        if has_saved:
+            raise _contradiction("layout", template, kept, root)
+        kept = None
+    return Layout.parse(kept or template or DEFAULT_LAYOUT)
 
 
 def is_archive(root: Path) -> bool:
@@ -159,7 +186,8 @@ async def open_archive(
         StorageError, LedgerError: This machine cannot keep it.
         UsageError: Its layout is another.
     """
-    chosen = Layout.parse(layout) if layout is not None else None
+    if layout is not None:
+        Layout.parse(layout)  # refused before anything is touched
     async with AsyncExitStack() as stack:
         state = await LocalStore.prepare(root)
         await stack.enter_async_context(ArchiveLock(state / "lock", is_brief=is_brief))
@@ -168,12 +196,7 @@ async def open_archive(
         stack.push_async_callback(ledger.aclose)
         pins = await ledger.pins()
         check_pins(pins, ledger.path)
-        kept = pins.get("layout")
-        if kept and chosen and chosen.template != kept:
-            if await ledger.has_saved():
-                raise _contradiction("layout", chosen.template, kept, root)
-            kept = None
-        effective = Layout.parse(kept) if kept else chosen or Layout.parse(DEFAULT_LAYOUT)
+        effective = layout_of(pins, layout, root, has_saved=await ledger.has_saved())
         store = await LocalStore.open(root, layout=effective)
         stack.push_async_callback(store.aclose)
         await store.recover(ledger)

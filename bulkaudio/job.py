@@ -7,7 +7,7 @@ key before the disk, and all of them before the first request.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from bulkaudio.archive import Identity, OpenArchive, is_archive, open_archive, redacted_of
@@ -16,7 +16,7 @@ from bulkaudio.conduct import SLOTS_PIN, RunResult, Watch, Work, conduct, slots_
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Emit, Noted
 from bulkaudio.gate import COLD_SLOTS, Gate
-from bulkaudio.ledger.ledger import LEFT
+from bulkaudio.ledger.ledger import LEFT, Ledger
 from bulkaudio.ledger.rows import ListingRow
 from bulkaudio.listings import (
     Errand,
@@ -27,6 +27,7 @@ from bulkaudio.listings import (
     nothing_to_go_on_from,
 )
 from bulkaudio.model import Metadata, Status
+from bulkaudio.naming import Layout
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.polyai.hosts import canonical_region
 from bulkaudio.remember import LISTING_PIN, Choices, choose, goes_on_words, left_behind_words
@@ -56,14 +57,14 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
     identity = Identity(
         region=region, account=request.account, agent=request.agent, redacted=request.redacted
     )
-    csv = await _open_csv(request)
+    csv = await open_csv(request)
     try:
         if not await asyncio.to_thread(is_archive, request.place.out):
-            _check_first(request, region)
+            check_first(request, region)
         keys = await asyncio.to_thread(request.find_keys, region) if region else None
         async with open_archive(request.place.out, layout=request.place.layout) as archive:
             if csv is not None:
-                check_dates(archive, csv)
+                check_dates(archive.layout, csv)
             kept = await archive.bind(identity)
             if keys is None:
                 keys = await find_keys(request, kept)
@@ -84,7 +85,7 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
             await csv.aclose()
 
 
-def _check_first(request: DownloadRequest, region: str | None) -> None:
+def check_first(request: DownloadRequest, region: str | None) -> None:
     """Refuse what a first run lacks before it leaves so much as a folder behind."""
     require(region, "--region")
     require(request.agent, "--agent")
@@ -96,7 +97,8 @@ def _check_first(request: DownloadRequest, region: str | None) -> None:
         raise nothing_to_go_on_from()
 
 
-async def _open_csv(request: DownloadRequest) -> CsvSource | None:
+async def open_csv(request: DownloadRequest) -> CsvSource | None:
+    """Open the file of ids, or standard input; None when the listing is asked for."""
     if not request.has_csv:
         return None
     source = CsvSource(request.csv, id_column=request.id_column, limit=request.limit)
@@ -144,23 +146,10 @@ class _Job:
                 selection,
                 windows,
             ),
-            backlog=self._backlog(choices),
+            backlog=backlog_of(request, self.archive.ledger, choices),
             asks_for_details=self.csv is not None,
             min_free_bytes=request.place.min_free_bytes,
         )
-
-    def _backlog(self, choices: Choices) -> Backlog | None:
-        """
-        Say what of earlier runs is to be done first.
-
-        A file names what is wanted: what other files left open or failed is left to them. But a
-        recording that was late was called settled for that run, and no other file may name it.
-        """
-        if self.request.limit is not None:
-            # A sample of a few calls is not the moment to work off what earlier nights left.
-            return None
-        statuses = LEFT if self.csv is None else (Status.DEFERRED,)
-        return unsettled(self.archive.ledger, choices.directions, statuses)
 
     async def _listings(
         self, choices: Choices, gate: Gate, emit: Emit
@@ -170,15 +159,10 @@ class _Job:
         if connection.region != "studio":
             require(connection.account, "--account")
         is_one_host = hosts.name(Host.LISTING) == hosts.name(Host.AUDIO)
-        query = replace(
-            request.listing, env=choices.env, channels=choices.channels, variant=choices.variant
-        )
+        query = choices.query(request.listing)
         scope = choices.scope(connection)
         is_sample = request.limit is not None
-        memory = Memory(
-            unfinished=None if is_sample else await ledger.unfinished_listing(scope),
-            high_water=await ledger.high_water(scope, choices.directions),
-        )
+        memory = await memory_of(ledger, scope, choices, is_sample=is_sample)
         windows = errands(query, memory, datetime.now(UTC))
         details = None
         if choices.metadata is not Metadata.NONE:
@@ -195,7 +179,7 @@ class _Job:
         )
 
         def list_(row: ListingRow, limit: int | None) -> ListingSource:
-            return ListingSource(_plan_of(row, query, limit), means)
+            return ListingSource(listing_plan(row, query, limit), means)
 
         if request.listing.since is None:
             emit(Noted(text=goes_on_words(choices, windows), is_routine=True))
@@ -216,7 +200,30 @@ class _Job:
         return listings, windows
 
 
-def _plan_of(row: ListingRow, query: ListingQuery, limit: int | None) -> ListingPlan:
+def backlog_of(request: DownloadRequest, ledger: Ledger, choices: Choices) -> Backlog | None:
+    """
+    Say what of earlier runs is to be done first.
+
+    A file names what is wanted: what other files left open or failed is left to them. But a
+    recording that was late was called settled for that run, and no other file may name it.
+    """
+    if request.limit is not None:
+        # A sample of a few calls is not the moment to work off what earlier nights left.
+        return None
+    statuses = (Status.DEFERRED,) if request.has_csv else LEFT
+    return unsettled(ledger, choices.directions, statuses)
+
+
+async def memory_of(ledger: Ledger, scope: str, choices: Choices, *, is_sample: bool) -> Memory:
+    """Look up what earlier listings came to; a sample does not go on with them."""
+    return Memory(
+        unfinished=None if is_sample else await ledger.unfinished_listing(scope),
+        high_water=await ledger.high_water(scope, choices.directions),
+    )
+
+
+def listing_plan(row: ListingRow, query: ListingQuery, limit: int | None) -> ListingPlan:
+    """Say how a window is listed, from the place that its row names."""
     if row.since is None:
         raise AssertionError("every window that bulkaudio lists has a start")
     return ListingPlan(
@@ -230,11 +237,11 @@ def _plan_of(row: ListingRow, query: ListingQuery, limit: int | None) -> Listing
     )
 
 
-def check_dates(archive: OpenArchive, source: Source) -> None:
+def check_dates(layout: Layout, source: Source) -> None:
     """Refuse a source without dates where the layout needs them, before any request."""
-    if archive.layout.needs_date and not source.knows_dates:
+    if layout.needs_date and not source.knows_dates:
         raise UsageError(
-            f"the layout {archive.layout.template} needs the start of every conversation, "
+            f"the layout {layout.template} needs the start of every conversation, "
             "and this source does not have it",
             fix="add a started_at column to the CSV, use the listing (--since), or another --layout",
         )

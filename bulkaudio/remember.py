@@ -3,7 +3,7 @@
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,12 +53,18 @@ class Choices:
 
     def scope(self, connection: Connection) -> str:
         """Name what a listing covers: only a finished one of the same scope moves its end."""
+        return self.scope_of(connection.account, connection.agent)
+
+    def scope_of(self, account: str | None, agent: str | None) -> str:
+        """Do so for an account and an agent."""
         filters = json.loads(self.to_json())
         del filters["metadata"]
         filters["directions"].sort()
-        return json.dumps(
-            filters | {"account": connection.account, "agent": connection.agent}, sort_keys=True
-        )
+        return json.dumps(filters | {"account": account, "agent": agent}, sort_keys=True)
+
+    def query(self, asked: ListingQuery) -> ListingQuery:
+        """Ask for a window with these filters."""
+        return replace(asked, env=self.env, channels=self.channels, variant=self.variant)
 
 
 def choose(request: DownloadRequest, remembered: str | None) -> Choices:

@@ -59,7 +59,7 @@ def make_request(
         ),
         id_column=source.id_column,
         listing=_listing(source, now),
-        directions=_directions(what.direction),
+        directions=directions_of(what.direction),
         redacted=what.redacted,
         metadata=None if what.metadata is None else Metadata(what.metadata),
         limit=what.limit,
@@ -180,8 +180,8 @@ def _place(options: DownloadOptions) -> Place:
 
 def _listing(source: SourceOptions, now: datetime) -> ListingQuery:
     zone = parse_zone(source.tz)
-    since = _time("--since", source.since, now, zone)
-    until = _time("--until", source.until, now, zone)
+    since = time_of("--since", source.since, now, zone)
+    until = time_of("--until", source.until, now, zone)
     if since is not None and since > now:
         raise UsageError(
             f"--since {source.since} lies in the future: no call has happened yet",
@@ -200,7 +200,8 @@ def _listing(source: SourceOptions, now: datetime) -> ListingQuery:
     )
 
 
-def _time(option: str, text: str | None, now: datetime, zone: tzinfo) -> datetime | None:
+def time_of(option: str, text: str | None, now: datetime, zone: tzinfo) -> datetime | None:
+    """Read an option that names a time; raises `UsageError`, which names the option."""
     if text is None:
         return None
     try:
@@ -209,7 +210,7 @@ def _time(option: str, text: str | None, now: datetime, zone: tzinfo) -> datetim
         raise UsageError(f"{option}: {error.message}", fix=error.fix) from error
 
 
-def _directions(chosen: Sequence[str] | None) -> tuple[Direction, ...] | None:
+def directions_of(chosen: Sequence[str] | None) -> tuple[Direction, ...] | None:
     """Put them into one order, so that the same choice is the same for the archive."""
     if not chosen:
         return None
