@@ -135,7 +135,7 @@ class Database:
 
     def _connect(self, *, is_new_allowed: bool) -> None:
         with translated(self._path):
-            is_new = _is_new(self._path)
+            is_new = is_absent(self._path)
             if is_new and not is_new_allowed:
                 raise LedgerError(
                     f"the ledger {self._path} is missing beside saved recordings",
@@ -144,14 +144,14 @@ class Database:
             if is_new and not self._path.exists():
                 create_private(self._path)
             reach(Step.LEDGER_OPEN)
-            _check_header(self._path)
+            check_header(self._path)
             connection = sqlite3.connect(self._path, timeout=BUSY_S, isolation_level=None)
             try:
                 # Before the first read: no shared-memory file is made then.
                 connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-                _check_identity(connection, self._path, is_new_allowed=is_new_allowed)
+                check_identity(connection, self._path, is_new_allowed=is_new_allowed)
                 _configure(connection)
-                _check_content(connection, self._path)
+                check_content(connection, self._path)
                 migrate(connection, self._path)
                 sync_folder(self._path.parent)
                 self._in_place = InPlace(self._path)
@@ -182,7 +182,7 @@ def _release_cursors(error: Exception) -> None:
             clear_frames(each.__traceback__)
 
 
-def _is_new(path: Path) -> bool:
+def is_absent(path: Path) -> bool:
     """Whether there is nothing at `path` yet; raises `LedgerError` for what is no ledger."""
     size = _size(path, f"move it away, then make the ledger anew: {rebuild_command(path)}")
     for companion in COMPANIONS:
@@ -216,7 +216,7 @@ def _configure(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def _check_identity(connection: sqlite3.Connection, path: Path, *, is_new_allowed: bool) -> None:
+def check_identity(connection: sqlite3.Connection, path: Path, *, is_new_allowed: bool) -> None:
     """Tell our ledger from other programs' files and from later versions of it."""
     application = _pragma(connection, "application_id")
     version = version_of(connection)
@@ -239,7 +239,8 @@ def _check_identity(connection: sqlite3.Connection, path: Path, *, is_new_allowe
         )
 
 
-def _check_content(connection: sqlite3.Connection, path: Path) -> None:
+def check_content(connection: sqlite3.Connection, path: Path) -> None:
+    """Walk every page of a ledger that is small enough for that."""
     if path.stat().st_size <= QUICK_CHECK_BYTES:
         check_whole(connection, path)
 
@@ -251,7 +252,7 @@ def check_whole(connection: sqlite3.Connection, path: Path, how: str = "quick_ch
         raise damaged(path, found)
 
 
-def _check_header(path: Path) -> None:
+def check_header(path: Path) -> None:
     """Find the one damage that SQLite words as a file that may not be written."""
     with path.open("rb") as file:
         header = file.read(WRITE_VERSION_AT + 1)

@@ -44,6 +44,8 @@ class ArchiveLock:
             somebody asking for the status must not cost a night.
     """
 
+    _kind = fcntl.LOCK_EX
+
     def __init__(self, path: Path, *, is_brief: bool = False) -> None:
         self._path = path
         self._is_brief = is_brief
@@ -83,7 +85,7 @@ class ArchiveLock:
 
     def _wait(self, fd: int) -> None:
         give_up_at, polls = time.monotonic() + BRIEF_S, 0
-        while not _lock(fd):
+        while not _lock(fd, self._kind):
             polls += 1
             holder = printable(os.pread(fd, HOLDER_BYTES, 0).decode("utf-8", "replace"), 200)
             is_brief = holder.startswith(BRIEF) and time.monotonic() < give_up_at
@@ -133,10 +135,41 @@ class ArchiveLock:
         self.release()
 
 
-def _lock(fd: int) -> bool:
+class Glimpse(ArchiveLock):
+    """
+    Finds out whether a run holds the archive, and leaves no trace; for a moment only.
+
+    Others cannot be told who holds it, and would be turned away.
+    """
+
+    _kind = fcntl.LOCK_SH
+
+    def acquire(self) -> None:
+        """
+        Wait for brief looks to end.
+
+        Raises:
+            ArchiveBusyError: Another run holds it; the message names it.
+            StorageError: It cannot be opened.
+        """
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with translated(self._path):
+            try:
+                fd = os.open(self._path, flags)
+            except FileNotFoundError:
+                return
+            try:
+                self._wait(fd)
+            except BaseException:
+                os.close(fd)
+                raise
+        self._fd = fd
+
+
+def _lock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
         reach(Step.LOCK_TAKE)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in {errno.EWOULDBLOCK, errno.EACCES}:
             raise

@@ -212,7 +212,7 @@ MUTANTS = (
     Mutant(
         name="the archive's lock is not taken",
         file="stores/lock.py",
-        old="        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        old="        fcntl.flock(fd, kind | fcntl.LOCK_NB)\n",
         new="        fcntl.flock(fd, fcntl.LOCK_UN | fcntl.LOCK_NB)\n",
         test="tests/test_lock.py::test_only_one_of_many_runs_gets_it",
     ),
