@@ -34,6 +34,7 @@ PRELOADED = (
         "bulkaudio.cli.garbage",
         "bulkaudio.cli.tls_buffers",
     ),
+    *("bulkaudio.cli.gaps", "bulkaudio.cli.gaps_page", "bulkaudio.inquiry"),
     *("bulkaudio.cli.signals", "bulkaudio.observe.progress", "logging.handlers"),
     *("encodings.idna", "rich.live", "rich.padding", "rich.progress_bar", "rich.table"),
 )

@@ -44,6 +44,13 @@ Tell what an archive holds and how its last run went.
 Works while a run is going on, and then tells how far it is.
 """
 
+GAPS = """\
+Tell which recordings are not kept, by day and direction, and why.
+
+Ends with exit code 3 when something that should be there is not. By what the ledger knows; with \
+--relist also by what PolyAI lists now.
+"""
+
 VERIFY = """\
 Check every saved file against its recorded proof.
 
@@ -74,6 +81,7 @@ tells how to do the same with your own key.
 COMMANDS = (
     ("download", "bulkaudio.cli.download:download", WORK, DOWNLOAD),
     ("status", "bulkaudio.cli.status:status", LOOK, STATUS),
+    ("gaps", "bulkaudio.cli.gaps:gaps", LOOK, GAPS),
     ("verify", "bulkaudio.cli.verify:verify", LOOK, VERIFY),
     ("rebuild", "bulkaudio.cli.rebuild:rebuild", LOOK, REBUILD),
     ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),

@@ -133,9 +133,15 @@ def _refuse(path: Path, where: str, keys: Iterable[str], known: Iterable[str]) -
 
 
 def _options(arguments: ArgumentCollection) -> Iterator[tuple[str, Argument]]:
-    """Yield each option's name without its dashes; positional arguments have none."""
+    """
+    Yield each option's name without its dashes; positional arguments have none.
+
+    An option that is not to show a variable has none: ``--csv`` of one command is a file to read, and
+    of another a file to write.
+    """
     for argument in arguments:
-        if argument.name.startswith("--") and not argument.children:
+        is_own = argument.parameter.show_env_var is False
+        if argument.name.startswith("--") and not (argument.children or is_own):
             yield argument.name.removeprefix("--"), argument
 
 

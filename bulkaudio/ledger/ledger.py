@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from bulkaudio.errors import LedgerError
-from bulkaudio.ledger import listings, planning, settling, tree
+from bulkaudio.ledger import census, listings, planning, settling, tree
 from bulkaudio.ledger.database import Database, check_whole
 from bulkaudio.ledger.migrations import UNSETTLED
 from bulkaudio.ledger.rows import (
@@ -265,6 +265,41 @@ class Ledger:
             (Direction(row[0]), Status(row[1])): Total(count=row[2], bytes=row[3], seconds=row[4])
             for row in rows
         }
+
+    async def groups(self, page: census.Page) -> Sequence[census.Group]:
+        """Count a page of rows; see `bulkaudio.ledger.census`."""
+        return await self._database.read(partial(census.groups, page=page))
+
+    async def never_asked(self, page: census.Page) -> Sequence[census.Group]:
+        """Count a page's conversations that lack a row for a direction."""
+        return await self._database.read(partial(census.never_asked, page=page))
+
+    async def last_rowid(self) -> int:
+        """Return the rowid of the latest row; 0 without any."""
+        return await self._database.read(census.last_rowid)
+
+    async def undated(self, directions: Sequence[Direction]) -> int:
+        """Count rows without a start."""
+        return await self._database.read(partial(census.undated, directions=directions))
+
+    async def directions(self) -> Sequence[Direction]:
+        """Name the directions that any row has."""
+        return await self._database.read(census.directions)
+
+    async def finished_listings(self) -> Sequence[census.Listed]:
+        """Return every window that was listed to its end."""
+        return await self._database.read(census.finished)
+
+    async def summaries(self, limit: int) -> Sequence[str]:
+        """Return the summaries of the latest runs that ended in order, the last one first."""
+
+        def find(connection: sqlite3.Connection) -> Sequence[str]:
+            rows = connection.execute(
+                f"{SELECT_RUNS} WHERE summary IS NOT NULL ORDER BY number DESC LIMIT ?", (limit,)
+            )
+            return [run_of(row).summary or "{}" for row in rows]
+
+        return await self._database.read(find)
 
     async def oldest_open(self) -> LedgerRow | None:
         """Return the unsettled recording whose call, or first sight, is the longest ago."""

@@ -1,0 +1,262 @@
+"""What the command ``gaps`` found, in words, as a document and as a CSV."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from rich.console import RenderableType
+
+from bulkaudio.cells import row
+from bulkaudio.cli.values import needs_file
+from bulkaudio.errors import StorageError, UsageError
+from bulkaudio.gaps import LACKING, Cause, Coverage, Line, total
+from bulkaudio.inquiry import Gaps
+from bulkaudio.naming import printable
+from bulkaudio.observe.outlets import is_archives_own, write_whole
+from bulkaudio.observe.page import plural
+from bulkaudio.observe.progress import bar_row
+from bulkaudio.observe.summary import utc_text
+from bulkaudio.observe.tally import Tally
+
+SCHEMA = "bulkaudio.gaps/1"
+SHORTFALL_EXIT_CODE = 3
+
+STALE = timedelta(days=2)
+"""A nightly job lists more often than this."""
+
+COLUMNS = (
+    *("day", "direction", "coverage", "listed"),
+    *("saved", "absent", "deferred", "failed", "missing"),
+)
+"""Of the CSV, and the keys of a day in the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class GapsView:
+    """How far a fresh listing was read; a progress view."""
+
+    tally: Tally
+
+    def line(self) -> str:
+        """Say it in one line."""
+        return f"{plural(self.tally.snapshot().counts.conversations, 'conversation')} listed"
+
+    def render(self) -> RenderableType:
+        """Draw it."""
+        return bar_row(None, 0, self.line())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """
+    Everything that is told.
+
+    Attributes:
+        lines: Every day and direction, in order; those without a known start at the end.
+        causes: Why, the most frequent first.
+    """
+
+    gaps: Gaps
+    tz: str
+    lines: Sequence[Line]
+    causes: Sequence[Cause]
+    total: Line
+
+    @classmethod
+    def of(cls, gaps: Gaps, tz: str) -> "Found":
+        """Sum it up."""
+        lines = tuple(gaps.frame.lines(gaps.census))
+        causes = sorted(
+            gaps.census.causes.values(),
+            key=lambda cause: (cause.column not in LACKING, -cause.count, cause.reason),
+        )
+        return cls(
+            gaps=gaps,
+            tz=tz,
+            lines=lines,
+            causes=causes,
+            total=total(lines, gaps.frame.directions[0]),
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """3 when something that should be there is not."""
+        return SHORTFALL_EXIT_CODE if self.total.lacking else 0
+
+    @property
+    def oldest_lacking(self) -> date | None:
+        """The first day of which something is missing or failed."""
+        return next((line.day for line in self.lines if line.day and line.lacking), None)
+
+    @property
+    def unlisted(self) -> Sequence[date]:
+        """Days in between that no listing has seen to their end; none in an archive of files only."""
+        if self.listed_until is None:
+            return ()
+        today = max((line.day for line in self.lines if line.day), default=None)
+        return sorted(
+            {
+                line.day
+                for line in self.lines
+                if line.day and line.coverage is Coverage.NONE and line.day != today
+            }
+        )
+
+    @property
+    def listed_until(self) -> datetime | None:
+        """Where the last listing of these directions ended; None without any."""
+        frame = self.gaps.frame
+        ends = [end for side in frame.directions for _, end in frame.windows.get(side, ())]
+        return max(ends, default=None)
+
+    @property
+    def verdict(self) -> str:
+        """Say it in words."""
+        return _verdict(self)
+
+    def document(self) -> dict[str, Any]:
+        """Return what ``gaps --json`` prints."""
+        frame, relisted = self.gaps.frame, self.gaps.relisted
+        oldest = self.oldest_lacking
+        return {
+            "schema": SCHEMA,
+            "archive": str(self.gaps.archive),
+            "at": utc_text(frame.now),
+            "exit_code": self.exit_code,
+            "verdict": self.verdict,
+            "tz": self.tz,
+            "since": frame.since and utc_text(frame.since),
+            "until": frame.until and utc_text(frame.until),
+            "directions": [direction.value for direction in frame.directions],
+            "relisted": relisted
+            and {
+                "since": utc_text(relisted.since),
+                "until": utc_text(relisted.until),
+                "conversations": relisted.conversations,
+            },
+            "totals": {name: getattr(self.total, name) for name in COLUMNS[3:]},
+            "oldest": oldest and oldest.isoformat(),
+            "days": [_day(line) for line in self.lines],
+            "reasons": [_reason(cause) for cause in self.causes],
+            "without_start": self.gaps.left_out,
+            "listed_until": self.listed_until and utc_text(self.listed_until),
+            "unfinished_listings": [
+                {"since": each.since and utc_text(each.since), "until": utc_text(each.until)}
+                for each in self.gaps.unfinished
+            ],
+        }
+
+    def csv(self) -> Iterator[str]:
+        """Yield the lines of the CSV."""
+        yield row(COLUMNS)
+        for line in self.lines:
+            yield row(list(_day(line).values()))
+
+    def write_csv(self, path: Path) -> None:
+        """Keep it; raises `StorageError`."""
+        try:
+            write_whole(path, "".join(self.csv()))
+        except OSError as error:
+            raise StorageError(
+                f"the CSV {printable(str(path), 200)} cannot be written: {error.strerror}",
+                fix="choose another file for --csv, or - for standard output",
+            ) from error
+
+
+def check_outlet(csv: str | None, archive: Path, *, is_json: bool) -> None:
+    """Refuse a CSV that would destroy something, or two results on one stream."""
+    if csv is None:
+        return
+    if csv.startswith("--"):
+        raise needs_file("--csv", csv)
+    if csv == "-":
+        if is_json:
+            raise UsageError(
+                "--csv - and --json both want standard output", fix="name a file for one of them"
+            )
+        return
+    if is_archives_own(Path(csv).expanduser(), archive):
+        raise UsageError(
+            f"--csv {printable(csv, 200)} has the name of a recording, or is where an archive keeps "
+            "its ledger or its metadata",
+            fix="name a file elsewhere; the archive's folder itself is free for it",
+        )
+
+
+def _day(line: Line) -> dict[str, Any]:
+    return {
+        "day": None if line.day is None else line.day.isoformat(),
+        "direction": line.direction.value,
+        "coverage": line.coverage and line.coverage.value,
+        **{name: getattr(line, name) for name in COLUMNS[3:]},
+    }
+
+
+def _reason(cause: Cause) -> dict[str, Any]:
+    return {
+        "status": cause.column.value,
+        "reason": cause.reason,
+        "recordings": cause.count,
+        "example": {
+            "id": cause.example,
+            "direction": cause.direction.value,
+            "correlation_id": cause.correlation_id,
+        },
+    }
+
+
+def _verdict(found: Found) -> str:
+    summed = found.total
+    if summed.lacking:
+        return _lacking_words(found)
+    windows = found.listed_until is not None
+    if not summed.listed and not windows:
+        return "Nothing is known: nothing was listed and nothing was asked for."
+    later = _later_words(found)
+    if not windows:
+        return (
+            "Complete: every recording that was asked for and exists is archived. "
+            f"Nothing was listed, so calls that no file named are not known.{later}"
+        )
+    if unlisted := found.unlisted:
+        days = plural(len(unlisted), "day was", "days were")
+        return (
+            f"Complete as far as was listed: {days} never listed, the first of them "
+            f"{unlisted[0]}.{later}{_stale_words(found)}"
+        )
+    stale = _stale_words(found)
+    if not summed.listed:
+        return f"Complete: no calls were listed.{stale}"
+    return f"Complete: every call that has a recording is archived.{later}{stale}"
+
+
+def _stale_words(found: Found) -> str:
+    """Say so when the time since the last listing is nobody's: the nights may have stopped."""
+    frame, end = found.gaps.frame, found.listed_until
+    if frame.until is not None or end is None or frame.now - end < STALE:
+        return ""
+    return f" Nothing after {end:%Y-%m-%dT%H:%MZ} was listed."
+
+
+def _later_words(found: Found) -> str:
+    if not found.total.deferred:
+        return ""
+    oldest = next((line.day for line in found.lines if line.day and line.deferred), None)
+    since = f", the oldest from {oldest}" if oldest else ""
+    return f" {plural(found.total.deferred, 'recording')} may still come{since}."
+
+
+def _lacking_words(found: Found) -> str:
+    summed, oldest = found.total, found.oldest_lacking
+    parts = []
+    if summed.missing:
+        are = plural(summed.missing, "recording is", "recordings are")
+        parts.append(f"{are} missing")
+    if summed.failed:
+        parts.append(
+            f"{summed.failed:,} failed" if parts else plural(summed.failed, "recording") + " failed"
+        )
+    since = f", the oldest from {oldest}" if oldest else ""
+    return f"{' and '.join(parts)}{since}."
