@@ -34,7 +34,8 @@ PRELOADED = (
         "bulkaudio.cli.garbage",
         "bulkaudio.cli.tls_buffers",
     ),
-    *("bulkaudio.cli.gaps", "bulkaudio.cli.gaps_page", "bulkaudio.inquiry"),
+    *("bulkaudio.cli.gaps", "bulkaudio.cli.gaps_page", "bulkaudio.cli.plan"),
+    *("bulkaudio.cli.plan_page", "bulkaudio.inquiry", "bulkaudio.rehearse"),
     *("bulkaudio.cli.signals", "bulkaudio.observe.progress", "logging.handlers"),
     *("encodings.idna", "rich.live", "rich.padding", "rich.progress_bar", "rich.table"),
 )

@@ -44,6 +44,13 @@ Tell what an archive holds and how its last run went.
 Works while a run is going on, and then tells how far it is.
 """
 
+PLAN = """\
+Say what a download with the same options would do.
+
+Lists, or reads the CSV, and asks the ledger; writes nothing, not even a log or a summary file. Sizes \
+and times are estimates, from the calls' lengths and from what the archive has seen.
+"""
+
 GAPS = """\
 Tell which recordings are not kept, by day and direction, and why.
 
@@ -80,6 +87,7 @@ tells how to do the same with your own key.
 
 COMMANDS = (
     ("download", "bulkaudio.cli.download:download", WORK, DOWNLOAD),
+    ("plan", "bulkaudio.cli.plan:plan", WORK, PLAN),
     ("status", "bulkaudio.cli.status:status", LOOK, STATUS),
     ("gaps", "bulkaudio.cli.gaps:gaps", LOOK, GAPS),
     ("verify", "bulkaudio.cli.verify:verify", LOOK, VERIFY),

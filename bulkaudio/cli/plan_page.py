@@ -1,0 +1,185 @@
+"""What the command ``plan`` found out, as a document and as a page; and how far it is meanwhile."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bulkaudio.forecast import Share
+from bulkaudio.foretold import Foretold
+from bulkaudio.observe.page import plural
+from bulkaudio.observe.progress import bar_row
+from bulkaudio.observe.summary import utc_text
+from bulkaudio.observe.tally import Tally
+from bulkaudio.observe.terminal import Trimmed
+from bulkaudio.quantities import format_bytes, format_duration
+
+SCHEMA = "bulkaudio.plan/1"
+
+HEADINGS = ("recordings", "already", "no recording", "not yet", "to fetch", "size", "audio", "time")
+
+
+@dataclass(frozen=True, slots=True)
+class PlanView:
+    """How far the source was read; a progress view."""
+
+    tally: Tally
+
+    def line(self) -> str:
+        """Say it in one line."""
+        counts = self.tally.snapshot().counts
+        return (
+            f"{plural(counts.conversations, 'conversation')}, {counts.open:,} recordings to fetch"
+        )
+
+    def render(self) -> RenderableType:
+        """Draw it."""
+        return bar_row(None, 0, self.line())
+
+
+def document(plan: Foretold) -> dict[str, Any]:
+    """Return what ``plan --json`` prints."""
+    counts = plan.counts
+    return {
+        "schema": SCHEMA,
+        "archive": str(plan.archive),
+        "is_new": plan.is_new,
+        "scope": {
+            name: utc_text(value) if isinstance(value, datetime) else value
+            for name, value in plan.scope.items()
+        },
+        "counts": {
+            "conversations": counts.conversations,
+            "recordings": counts.recordings,
+            "already": counts.already,
+            "absent": counts.absent,
+            "deferred": counts.deferred,
+            "to_fetch": counts.open,
+            "backlog": plan.backlog,
+            "rejected": counts.rejected,
+            "skipped": counts.skipped,
+        },
+        "directions": {share.direction.value: _share(share) for share in plan.shares},
+        "bytes": plan.bytes,
+        "audio_seconds": round(plan.audio_seconds, 3),
+        "duration_s": _rounded(plan.duration_s),
+        "is_pace_measured": plan.limits.is_measured,
+        "first_call": plan.first and utc_text(plan.first),
+        "last_call": plan.last and utc_text(plan.last),
+        "free_bytes": plan.free_bytes,
+        "min_free_bytes": plan.min_free_bytes,
+        "fits": plan.fits,
+        "stops_at": plan.stops_at,
+        "notes": list(plan.notes),
+    }
+
+
+def _share(share: Share) -> dict[str, Any]:
+    rates = share.rates
+    return {
+        "recordings": share.recordings,
+        "already": share.already,
+        "absent": share.absent,
+        "deferred": share.deferred,
+        "to_fetch": share.load.recordings,
+        "backlog": share.backlog,
+        "bytes": share.estimate.bytes,
+        "audio_seconds": round(share.estimate.audio_seconds, 3),
+        "duration_s": _rounded(share.duration_s),
+        "bytes_per_audio_second": round(rates.bytes_per_audio_second, 3),
+        "audio_per_call_second": round(rates.audio_per_call_second, 4),
+    }
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
+
+
+def page(plan: Foretold) -> RenderableType:
+    """Lay it out for people."""
+    return Trimmed(Group(*_parts(plan)))
+
+
+def _parts(plan: Foretold) -> Iterator[RenderableType]:
+    yield _headline(plan)
+    if plan.counts.recordings:
+        yield Padding(_table(plan), (0, 0, 0, 2))
+        yield Text()
+    yield from _details(plan)
+    yield _disk(plan)
+    if plan.stops_at:
+        yield Text(f"This run would stop at {plan.stops_at}; what is left is for the next ones.")
+    for note in plan.notes:
+        yield Text(f"Note: {note}")
+    yield Text(f"Archive: {plan.archive}" + (", not begun yet" if plan.is_new else ""))
+    yield Text("Nothing was written. The same options after download do it.")
+
+
+def _headline(plan: Foretold) -> Text:
+    counts = plan.counts
+    if not counts.recordings:
+        return Text("Nothing to do", style="bold").append(": no conversation was found.")
+    if not counts.open:
+        rest = f": nothing of {plural(counts.recordings, 'recording')} is to be fetched."
+        return Text("Nothing to do", style="bold green").append(rest)
+    line = Text(f"{plural(counts.open, 'recording')} to fetch", style="bold")
+    about = f"about {format_bytes(plan.bytes)}, {format_duration(plan.audio_seconds)} of audio"
+    line.append(f" of {plural(counts.conversations, 'conversation')}: {about}")
+    if plan.duration_s is None:
+        return line.append("; how long it takes, the first run will show.")
+    word = "about" if plan.limits.is_measured else "at least"
+    return line.append(f", {word} {format_duration(plan.duration_s)}.")
+
+
+def _table(plan: Foretold) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    for heading in HEADINGS:
+        table.add_column(heading, justify="right")
+    for share in plan.shares:
+        seconds = share.duration_s
+        table.add_row(
+            share.direction.value,
+            f"{share.recordings:,}",
+            f"{share.already:,}",
+            f"{share.absent:,}",
+            f"{share.deferred:,}",
+            f"{share.load.recordings:,}",
+            format_bytes(share.estimate.bytes),
+            format_duration(share.estimate.audio_seconds),
+            "-" if seconds is None else format_duration(seconds),
+        )
+    return table
+
+
+def _details(plan: Foretold) -> Iterator[Text]:
+    counts = plan.counts
+    if plan.backlog:
+        yield Text(f"Left over from earlier runs: {plural(plan.backlog, 'recording')} of these.")
+    if plan.first is not None and plan.last is not None:
+        first, last = (f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (plan.first, plan.last))
+        yield Text(f"First call {first}, last {last}.")
+    if counts.skipped:
+        yield Text(f"{plural(counts.skipped, 'chat')} left out: they have no recording.")
+    if counts.rejected:
+        yield Text(
+            f"{plural(counts.rejected, 'row')} rejected: no conversation ids. download names their "
+            "lines and ends with exit code 3.",
+            style="yellow",
+        )
+
+
+def _disk(plan: Foretold) -> Text:
+    free = f"{format_bytes(plan.free_bytes)} are free"
+    keep = f"{format_bytes(plan.min_free_bytes)} are to stay free (--min-free)"
+    if plan.fits:
+        return Text(f"The disk will hold it: {free}, {keep}.")
+    lacking = plan.bytes - (plan.free_bytes - plan.min_free_bytes)
+    return Text("The disk will not hold it", style="bold red").append(
+        f": {free}, {keep}, so about {format_bytes(lacking)} are lacking."
+    )
