@@ -45,6 +45,7 @@ STOREYS = [
         "rebuild",
     ],
     ["observe"],
+    ["schedule"],
     ["simulator"],
     [
         "choices",

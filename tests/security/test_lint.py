@@ -18,6 +18,8 @@ EXCUSED = {
     ("simulator/calls.py", "S311"): (2, "synthetic speech is no secret"),
     ("simulator/faults.py", "S311"): (1, "planned faults are no secret"),
     ("simulator/speech.py", "S311"): (1, "noise is no secret"),
+    ("schedule/kubernetes.py", "S108"): (1, "a folder of the pod, named in a manifest"),
+    ("schedule/systemd.py", "S108"): (2, "named, to see what lies there; nothing is written there"),
     ("ledger/database.py", "S101"): (2, "for mypy; what it says holds by construction"),
     ("ledger/listings.py", "S101"): (1, "for mypy; an INSERT has a row"),
     ("polyai/pages.py", "S101"): (1, "for mypy; what it says holds by construction"),
