@@ -7,6 +7,7 @@ from cyclopts import App, CycloptsError, Group
 
 from bulkaudio.cli import failure
 from bulkaudio.cli.core_dumps import forbid_core_dumps
+from bulkaudio.cli.given import Given
 from bulkaudio.cli.help_page import HelpPage
 from bulkaudio.cli.settings_sources import TomlFile, Variables, options_of
 from bulkaudio.cli.streams import end_streams, mend_streams, stdout_fault, survived_pipe
@@ -72,6 +73,17 @@ Proves and hashes every recording. The old ledger is moved aside, never deleted;
 where they are and end the command with exit code 7.
 """
 
+SCHEDULE = """\
+Print what makes cron, systemd, Kubernetes or Airflow download every night.
+
+Takes the options of download, from flags, variables and bulkaudio.toml, and writes them into the \
+job; the key is never in it, only the file that holds it. Exit codes become what the scheduler can \
+do about them: try again, skip, or tell a person.
+
+  $ bulkaudio schedule systemd --out /data/calls --api-key-file /etc/bulkaudio/polyai.key
+  $ bulkaudio schedule cron --out /data/calls --at 02:30 --tz Europe/London
+"""
+
 SIMULATE = """\
 Run a PolyAI stand-in on this machine.
 
@@ -92,6 +104,7 @@ COMMANDS = (
     ("gaps", "bulkaudio.cli.gaps:gaps", LOOK, GAPS),
     ("verify", "bulkaudio.cli.verify:verify", LOOK, VERIFY),
     ("rebuild", "bulkaudio.cli.rebuild:rebuild", LOOK, REBUILD),
+    ("schedule", "bulkaudio.cli.schedule:schedule", LOOK, SCHEDULE),
     ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),
     ("demo", "bulkaudio.cli.demo:demo", TRY, DEMO),
 )
@@ -112,7 +125,7 @@ def make_app() -> App:
     )
     app["--help"].help, app["--version"].help = "Show this page.", "Show the version."
     app["--help"].group = app["--version"].group = HELP_GROUP
-    app.config = (Variables(), TomlFile(lambda: options_of(app)))
+    app.config = (Variables(), TomlFile(lambda: options_of(app)), Given())
     for position, (name, path, group, text) in enumerate(COMMANDS):
         app.command(path, name=name, group=group, help=text, sort_key=position)
     # What is set for the nightly job must not send the demo into its archive.

@@ -86,6 +86,12 @@ def _other(error: CycloptsError, listing: str) -> UsageError:
 
 
 def _missing(error: MissingArgumentError, argument: Argument, program: str) -> UsageError:
+    choices = argument.get_choices()
+    if not argument.name.startswith("-") and choices:
+        return UsageError(
+            f"{program} needs to know for which one: {', '.join(choices)}",
+            fix=f"write {program} {choices[0]}, and the options behind it",
+        )
     if not argument.name.startswith("-"):
         return UsageError(
             f"{argument.name} is missing: the folder of an archive",

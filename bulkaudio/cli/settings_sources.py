@@ -21,6 +21,9 @@ from bulkaudio.errors import UsageError
 
 PREFIX = "BULKAUDIO_"
 
+TABLES = {"schedule": "download"}
+"""Commands that go by the table of another: what ``schedule`` writes is a download."""
+
 
 @dataclass(frozen=True, slots=True)
 class Variables:
@@ -64,6 +67,7 @@ class TomlFile:
         top = {_kebab(key): v for key, v in document.items() if not isinstance(v, dict)}
         tables = {key: v for key, v in document.items() if isinstance(v, dict)}
         command = commands[0] if commands else ""
+        command = TABLES.get(command, command)
         own = {_kebab(key): v for key, v in tables.get(command, {}).items()}
         if not tables.keys() <= {command} or not top.keys() <= options.keys():
             # The other commands are loaded only when something may be theirs.
