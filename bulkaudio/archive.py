@@ -16,6 +16,7 @@ from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Direction
 from bulkaudio.naming import Layout, printable
 from bulkaudio.polyai.request import segment
+from bulkaudio.purge import finish
 from bulkaudio.settings import DEFAULT_LAYOUT
 from bulkaudio.stores.disk import STATE_FOLDER, translated
 from bulkaudio.stores.local import LocalStore
@@ -179,7 +180,8 @@ async def open_archive(
 
     Args:
         layout: Of a new archive; an existing one refuses another than its own.
-        is_brief: For a look only: a run that wants the archive meanwhile waits.
+        is_brief: For a look only: a run that wants the archive meanwhile waits, and an erasure that
+            was killed is left to others to finish.
 
     Raises:
         ArchiveBusyError: Another run holds it.
@@ -199,6 +201,8 @@ async def open_archive(
         effective = layout_of(pins, layout, root, has_saved=await ledger.has_saved())
         store = await LocalStore.open(root, layout=effective)
         stack.push_async_callback(store.aclose)
+        if not is_brief:
+            await finish(ledger, store)
         await store.recover(ledger)
         yield OpenArchive(root, ledger, store, effective)
 

@@ -215,7 +215,12 @@ def _assemble(work: Work, run_id: str, emit: Emit, stopper: Stopper) -> Run:
             emit=emit,
             deliver=work.on_outcome,
         ),
-        sidecars=Sidecars(means, options.selection.metadata, limits=limits)
+        sidecars=Sidecars(
+            means,
+            options.selection.metadata,
+            limits=limits,
+            erased=work.archive.ledger.erasures.erased,
+        )
         if wants_details
         else None,
         backlog=work.backlog,

@@ -10,7 +10,7 @@ from typing import Any
 from bulkaudio import forecast
 from bulkaudio.events import Emit
 from bulkaudio.forecast import Held, Limits, Load, Rates, Share
-from bulkaudio.ledger.lookup import SAVED
+from bulkaudio.ledger.lookup import PURGED, SAVED
 from bulkaudio.ledger.planning import PUT_OFF
 from bulkaudio.ledger.rehearsal import Sums
 from bulkaudio.model import BareConversations, Batch, Direction, Plan, Status
@@ -109,7 +109,7 @@ class Gathering:
         deferred = Status.DEFERRED.value
         return Share(
             direction=direction,
-            already=self.sums[direction, SAVED],
+            already=self.sums[direction, SAVED] + self.sums[direction, PURGED],
             absent=self.sums[direction, Status.ABSENT.value],
             deferred=self.sums[direction, deferred] + self.sums[direction, PUT_OFF],
             backlog=self.backlog[direction],

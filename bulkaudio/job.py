@@ -166,7 +166,12 @@ class _Job:
         windows = errands(query, memory, datetime.now(UTC))
         details = None
         if choices.metadata is not Metadata.NONE:
-            details = DetailsWriter(store=self.archive.store, metadata=choices.metadata, emit=emit)
+            details = DetailsWriter(
+                store=self.archive.store,
+                metadata=choices.metadata,
+                emit=emit,
+                erased=ledger.erasures.erased,
+            )
         means = ListingMeans(
             session=self.session,
             gate=gate

@@ -24,8 +24,10 @@ class Status(StrEnum):
     ABSENT = "absent"
     DEFERRED = "deferred"
     FAILED = "failed"
+    PURGED = "purged"
+    """Erased for good: its tombstone keeps it from being fetched again."""
     ALREADY = "already"
-    """Saved by an earlier run. Never in the ledger."""
+    """Saved by an earlier run, or erased since. Never in the ledger."""
 
 
 class Metadata(StrEnum):

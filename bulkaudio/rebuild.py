@@ -3,7 +3,8 @@ A lost or damaged ledger made anew from the files that are kept, without a downl
 
 A file is taken up when its path is one that the layout makes and its bytes are a whole WAV. What
 no file can tell is lost: whose recordings they are, what failed, how far a listing had come. A WAV
-with streamed sizes does not say how long it is, so that one cut by the disk since passes here.
+with streamed sizes does not say how long it is, so that one cut by the disk since passes here. What
+was erased and what is held, the register beside the ledger tells.
 """
 
 import asyncio
@@ -12,21 +13,27 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from bulkaudio.archive import LEDGER_FILE, check_pins, is_archive
 from bulkaudio.errors import LedgerError, UsageError
 from bulkaudio.ledger import anew
+from bulkaudio.ledger.erasing import ORDER_PIN
 from bulkaudio.ledger.faults import is_damage
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Audio, Direction, Outcome, Recording, Status
 from bulkaudio.naming import Layout, printable
 from bulkaudio.settings import DEFAULT_LAYOUT
 from bulkaudio.stores.disk import SIDECAR_FOLDER
+from bulkaudio.stores.erasing import remains
 from bulkaudio.stores.inspection import Inspection, Sight
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
+from bulkaudio.tombstones import Order, Restored, restore
 from bulkaudio.verify import FINDINGS_KEPT, UNKNOWN_NAMED, Damage, Finding, as_text, read_page
+
+REMAINS_PER_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,8 @@ class Report:
         unknown: The first names that the layout does not make, or that a second file of a recording
             has; `unknown_count` is of all.
         set_aside: Where the old ledger's files are now, relative to the archive.
+        restored: What of earlier erasures and holds the new ledger learnt.
+        condemned: Files of erased recordings: the next command that works on the archive erases them.
         directions: Those that any file has: what the nights took, but for what was never saved.
         has_metadata: There is a folder of metadata, which tells that it was asked for.
         remembered: What the archive knows of itself: more than its layout only when the old
@@ -64,6 +73,8 @@ class Report:
     unknown: tuple[str, ...]
     unknown_count: int
     set_aside: tuple[PurePosixPath, ...]
+    restored: Restored
+    condemned: int
     directions: tuple[Direction, ...]
     has_metadata: bool
     remembered: Mapping[str, str]
@@ -110,7 +121,7 @@ async def rebuild(
         pins = await _pins_of(path, is_forced=is_forced)
         effective = chosen or Layout.parse(pins.get("layout", DEFAULT_LAYOUT))
         pins = {**pins, "layout": effective.template}
-        survey = _Survey(layout=effective, on_progress=on_progress)
+        survey = _Survey(layout=effective, on_progress=on_progress, is_forced=is_forced)
         async with _draft(anew.draft_of(path)) as draft:
             await _fill(draft, pins, root, survey)
             aside = await _to_its_end(partial(anew.put_in_place, draft, path))
@@ -136,6 +147,8 @@ async def _pins_of(path: Path, *, is_forced: bool) -> Mapping[str, str]:
         await ledger.check()
         await ledger.check_values()
         pins, has_saved = await ledger.pins(), await ledger.has_saved()
+        # What an erasure had begun, the register knows; here it would be taken for done.
+        pins.pop(ORDER_PIN, None)
         check_pins(pins, path)
     except LedgerError as error:
         if is_damage(error) or is_forced:
@@ -191,6 +204,10 @@ class _Survey:
 
     layout: Layout
     on_progress: Callable[[Progress], None]
+    is_forced: bool
+    order: str = field(default_factory=lambda: Order.mine("found again by rebuild").to_json())
+    restored: Restored = field(default_factory=Restored)
+    condemned: int = 0
     adopted: int = 0
     bytes: int = 0
     damaged: list[Finding] = field(default_factory=list)
@@ -204,9 +221,17 @@ class _Survey:
 
     async def walk(self, store: LocalStore, ledger: Ledger) -> None:
         """Look at every file of the archive, and bring the whole ones to the ledger."""
+        self.restored = await restore(ledger, store, is_lenient=self.is_forced)
+        if self.restored.tombstones:
+            await self._disturb(store, ledger)
+        if not self.restored.is_clean:
+            # The erasure that was killed is finished by the next opening: ledgers know of it still.
+            await ledger.pin({ORDER_PIN: self.order})
         async for names in store.names():
             ours = [(PurePosixPath(name), recording) for name, recording in self._sort(names)]
             await read_page(ours, lambda each: each[0], store, self._take)
+            if self.restored.tombstones:
+                await self._condemn(ledger)
             surplus = await ledger.take_up(self.outcomes, datetime.now(UTC))
             self.outcomes.clear()
             for outcome in surplus:
@@ -220,6 +245,23 @@ class _Survey:
                 fix="give the --layout that the archive was made with",
             )
 
+    async def _disturb(self, store: LocalStore, ledger: Ledger) -> None:
+        """Find what an erasure that was killed has left beside the recordings."""
+        walk = await store.within(remains)
+        while page := await store.within(lambda _: list(islice(walk, REMAINS_PER_PAGE))):
+            erased = await ledger.erasures.erased([each for each, _ in page])
+            await ledger.erasures.disturb(list(erased), self.order)
+            aside = [outcome for _, outcome in page if outcome is not None]
+            self.condemned += len(await ledger.erasures.condemn(aside, self.order))
+
+    async def _condemn(self, ledger: Ledger) -> None:
+        """Take no file up that was to be erased: it is finished off by the next opening."""
+        doomed = await ledger.erasures.condemn(self.outcomes, self.order)
+        self.condemned += len(doomed)
+        self.adopted -= len(doomed)
+        self.bytes -= sum(outcome.bytes or 0 for outcome in doomed)
+        self.outcomes[:] = [each for each in self.outcomes if each not in doomed]
+
     def report(self, set_aside: Sequence[PurePosixPath], pins: Mapping[str, str]) -> Report:
         """Say it all."""
         return Report(
@@ -230,6 +272,8 @@ class _Survey:
             unknown=tuple(sorted(self.unknown)),
             unknown_count=self.unknown_count,
             set_aside=tuple(set_aside),
+            restored=self.restored,
+            condemned=self.condemned,
             directions=tuple(each for each in Direction if each in self.directions),
             has_metadata=self.has_metadata,
             remembered=pins,

@@ -6,7 +6,7 @@ identifiers from elsewhere each conversation is asked for by itself, once.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,15 @@ NOT_JSON = "not_json"
 
 MOST_WAITING = 128
 MOST_WAITING_BYTES = 8 * 1024 * 1024
+
+
+Erased = Callable[[Sequence[str]], Awaitable[frozenset[str]]]
+"""Asks which conversations were erased, so that nothing about them may be kept again."""
+
+
+async def nobody(_: Sequence[str]) -> frozenset[str]:
+    """Know of nothing that was erased."""
+    return frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +78,7 @@ class DetailsWriter:
     store: Store
     metadata: Metadata
     emit: Emit
+    erased: Erased = nobody
     _waiting: dict[str, bytes] = field(default_factory=dict)
     _waiting_bytes: int = 0
 
@@ -83,6 +93,8 @@ class DetailsWriter:
     async def flush(self) -> None:
         """Write what waits; durable when this returns."""
         texts, self._waiting, self._waiting_bytes = self._waiting, {}, 0
+        for conversation_id in await self.erased(list(texts)):
+            del texts[conversation_id]
         in_the_way = await self.store.write_sidecars(texts)
         for conversation_id in texts:
             reason = None
@@ -95,16 +107,19 @@ class DetailsWriter:
 class Sidecars:
     """Asks for and writes the metadata files of one run."""
 
-    def __init__(self, means: Means, metadata: Metadata, *, limits: Limits) -> None:
+    def __init__(
+        self, means: Means, metadata: Metadata, *, limits: Limits, erased: Erased = nobody
+    ) -> None:
         self._means = means
         self._metadata = metadata
         self._limits = limits
+        self._erased = erased
 
     async def plan(self, conversations: Sequence[Conversation]) -> Sequence[SidecarTask]:
-        """Name those of a batch that have no metadata file yet, each once."""
+        """Name those of a batch that have no metadata file yet, and may have one, each once."""
         ids = list(dict.fromkeys(c.id for c in conversations if not c.in_progress))
-        present = await self._means.store.has_sidecar(ids)
-        return [SidecarTask(conversation_id=i) for i in ids if i not in present]
+        settled = await self._means.store.has_sidecar(ids) | await self._erased(ids)
+        return [SidecarTask(conversation_id=i) for i in ids if i not in settled]
 
     async def fetch(self, task: SidecarTask) -> None:
         """Ask for one conversation and write its file, or say why not in an event."""

@@ -63,6 +63,8 @@ class Step(StrEnum):
     LEDGER_COMMIT = "bulkaudio.ledger.commit"
     LEDGER_COMMITTED = "bulkaudio.ledger.committed"
     LEDGER_CLOSE = "bulkaudio.ledger.close"
+    LEDGER_REWRITE = "bulkaudio.ledger.rewrite"
+    LEDGER_EMPTY_LOG = "bulkaudio.ledger.empty_log"
 
     RECOVER_LIST = "bulkaudio.recover.list"
     RECOVER_LOOK = "bulkaudio.recover.look"
@@ -76,6 +78,13 @@ class Step(StrEnum):
 
     ASIDE_MOVE = "bulkaudio.aside.move"
     ASIDE_SYNC = "bulkaudio.aside.sync"
+
+    REGISTER_OPEN = "bulkaudio.register.open"
+    REGISTER_WRITE = "bulkaudio.register.write"
+    REGISTER_SYNC = "bulkaudio.register.sync"
+    ERASE_REMOVE = "bulkaudio.erase.remove"
+    ERASE_SYNC = "bulkaudio.erase.sync"
+    ERASE_COPY = "bulkaudio.erase.copy"
 
     REBUILD_DISCARD = "bulkaudio.rebuild.discard"
     REBUILD_ASIDE = "bulkaudio.rebuild.aside"

@@ -8,6 +8,7 @@ zone, also where midnight is skipped or comes twice.
 """
 
 import re
+from calendar import monthrange
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -23,6 +24,8 @@ _ISO = re.compile(
     r"(?:[T ]\d\d(?::?\d\d(?::?\d\d(?:[.,]\d{1,9})?)?)? ?(?:Z|[+-]\d\d(?::?\d\d)?)?)?",
     re.ASCII | re.IGNORECASE,
 )
+_AGE = re.compile(r"([0-9]{1,5}) ?(d|w|mo|y)")
+"""Without minutes: 13m would erase an archive in the place of what is older than 13 months."""
 _DAY_WORDS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 _EXAMPLES = (
     "2026-11-22, 2026-11-22T08:30, 2026-11-22T08:30Z, 2026-11, 2026-W47, today, yesterday, "
@@ -59,6 +62,43 @@ def parse_time(text: str, *, now: datetime, tz: tzinfo) -> datetime:
     if instant is None:
         raise _not_a_time(text)
     return instant
+
+
+def parse_cutoff(text: str, *, now: datetime, tz: tzinfo) -> datetime:
+    """
+    Read an age, such as ``13mo`` or ``400d``, or a time, as the aware UTC that it lies back to.
+
+    Months and years are those of the calendar in `tz`: a month before the 31st of March is the last
+    day of February.
+
+    Raises:
+        UsageError: When it is neither, or does not lie in the past.
+    """
+    age = _AGE.fullmatch(text.strip().lower())
+    try:
+        instant = parse_time(text, now=now, tz=tz) if age is None else _aged(age, now, tz)
+    except (UsageError, ValueError, OverflowError) as error:
+        raise UsageError(
+            f"{printable(text)!r} is neither an age nor a time",
+            fix="write an age such as 13mo, 400d, 8w or 2y, or a day such as 2025-01-01",
+        ) from error
+    if instant >= now:
+        raise UsageError(
+            f"{printable(text)!r} does not lie in the past, so that everything would be older",
+            fix="write an age such as 13mo, or a day that is over",
+        )
+    return instant
+
+
+def _aged(age: re.Match[str], now: datetime, tz: tzinfo) -> datetime:
+    count, unit = int(age[1]), age[2]
+    if unit in {"d", "w"}:
+        return now.astimezone(UTC) - timedelta(days=count * (7 if unit == "w" else 1))
+    local = now.astimezone(tz)
+    months = local.year * 12 + local.month - 1 - count * (12 if unit == "y" else 1)
+    year, month = months // 12, months % 12 + 1
+    day = min(local.day, monthrange(year, month)[1])
+    return _first_instant(local.replace(year=year, month=month, day=day, tzinfo=None), tz)
 
 
 def _not_a_time(text: str) -> UsageError:

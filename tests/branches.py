@@ -18,7 +18,7 @@ MODULES = (
 TESTS = (
     *("policy", "naming", "wav", "wav_sizes", "windows", "gate", "gate_tickets", "lock", "verify"),
     "rate",
-    *("ledger", "ledger_edges", "ledger_planning", "ledger_spoilt"),
+    *("ledger", "ledger_edges", "ledger_planning", "ledger_spoilt", "ledger_erasing", "purge"),
     *("local_store", "store_edges"),
 )
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from bulkaudio.errors import LedgerError
+from bulkaudio.ledger.erasing import Doom
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.listings import covered_until
 from bulkaudio.ledger.migrations import APPLICATION_ID, MIGRATIONS, migrate, version_of
@@ -653,6 +654,7 @@ def test_times_sort_as_their_texts() -> None:
 
 
 IDS = st.sampled_from(["a", "A", "b", "CA1", "x.y-z_"])
+KEPT = {Status.SAVED, Status.PURGED}
 UNSAVED = st.sampled_from([Status.ABSENT, Status.DEFERRED, Status.FAILED, Status.OPEN])
 
 
@@ -702,10 +704,10 @@ class LedgerMachine(RuleBasedStateMachine):
         for i in fresh:
             self.model.setdefault(i, Status.OPEN)
         plan = self.runner.run(self.ledger.plan(batch(*ids), COMBINED, NOW))
-        settled = {Status.SAVED, Status.ABSENT}
+        settled = {Status.ABSENT, *KEPT}
         todo = [i for i in fresh if self.model[i] not in settled]
         assert [t.recording.conversation_id for t in plan.todo] == todo
-        assert plan.already == sum(self.model[i] is Status.SAVED for i in fresh)
+        assert plan.already == sum(self.model[i] in KEPT for i in fresh)
         assert plan.absent == sum(self.model[i] is Status.ABSENT for i in fresh)
         assert plan.duplicates == len(ids) - len(fresh)
         assert plan.conversations == len(fresh)
@@ -713,7 +715,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def backlog(self, limit: int) -> None:
         """Take a page of what is left."""
-        settled = {Status.SAVED, Status.ABSENT}
+        settled = {Status.ABSENT, *KEPT}
         left = {i for i, s in self.model.items() if s not in settled} - self.seen
         plan, _ = self.runner.run(self.ledger.backlog(COMBINED, NOW, after=0, limit=limit))
         ids = [t.recording.conversation_id for t in plan.todo]
@@ -724,15 +726,15 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(id_=IDS)
     def save(self, id_: str) -> None:
         """Settle one as saved."""
-        if self.model.get(id_) is not Status.SAVED:
+        if self.model.get(id_) not in KEPT:
             self.attempts[id_] = self.attempts.get(id_, 0) + 1
-        self.model[id_] = Status.SAVED
+            self.model[id_] = Status.SAVED
         self.runner.run(self.ledger.settle([saved(id_)], "run", NOW))
 
     @rule(id_=IDS, status=UNSAVED)
     def settle(self, id_: str, status: Status) -> None:
         """Settle one as something else."""
-        if self.model.get(id_) is not Status.SAVED:
+        if self.model.get(id_) not in KEPT:
             self.model[id_] = status
             self.attempts[id_] = self.attempts.get(id_, 0) + 2
         outcome = Outcome(recording=recording(id_), status=status, evidence=Evidence(attempts=2))
@@ -741,9 +743,24 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(id_=IDS)
     def reopen(self, id_: str) -> None:
         """Take one back."""
-        if id_ in self.model:
+        if self.model.get(id_, Status.PURGED) is not Status.PURGED:
             self.model[id_] = Status.OPEN
         self.runner.run(self.ledger.reopen([recording(id_)], "damaged"))
+
+    @rule(id_=IDS)
+    def purge(self, id_: str) -> None:
+        """Erase one that is known: for good."""
+        if id_ not in self.model:
+            return
+        self.model[id_], self.attempts[id_] = Status.PURGED, 0
+        self.runner.run(self._erase(id_))
+
+    async def _erase(self, id_: str) -> None:
+        erasures = self.ledger.erasures
+        [dossier] = await erasures.dossiers_of([id_])
+        doom = Doom(conversation_id=id_, rows=dossier.rows, is_whole=False)
+        await erasures.begin([doom], "{}", NOW)
+        await erasures.finish([doom], NOW)
 
     @invariant()
     def agrees(self) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulkaudio.errors import UsageError
-from bulkaudio.windows import Window, parse_time, parse_zone
+from bulkaudio.windows import Window, parse_cutoff, parse_time, parse_zone
 
 NOW = datetime(2026, 11, 22, 1, 30, tzinfo=UTC)
 ZONES = [
@@ -170,3 +170,40 @@ def test_what_is_no_zone(name: str) -> None:
 def test_zones_are_found_by_name() -> None:
     """An IANA name gives its zone."""
     assert parse_zone("Europe/London") == ZoneInfo("Europe/London")
+
+
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("13mo", "2025-10-22T01:30:00Z"),
+        ("1y", "2025-11-22T01:30:00Z"),
+        ("400d", "2025-10-18T01:30:00Z"),
+        ("8w", "2026-09-27T01:30:00Z"),
+        ("2025-01-01", "2025-01-01T00:00:00Z"),
+        ("2026-10", "2026-10-01T00:00:00Z"),
+        ("yesterday", "2026-11-21T00:00:00Z"),
+    ],
+)
+def test_cutoffs(text: str, utc: str) -> None:
+    """An age, or a time of the past."""
+    cutoff = parse_cutoff(text, now=NOW, tz=ZoneInfo("UTC"))
+    assert cutoff.isoformat().replace("+00:00", "Z") == utc
+
+
+def test_a_month_is_one_of_the_calendar() -> None:
+    """Of a shorter one the last day counts; the clock's time is the zone's, changed or not."""
+    london = ZoneInfo("Europe/London")
+    now = datetime(2027, 3, 31, 11, 0, tzinfo=UTC)
+    assert parse_cutoff("1mo", now=now, tz=london) == datetime(2027, 2, 28, 12, 0, tzinfo=UTC)
+    leap = datetime(2028, 2, 29, 12, 0, tzinfo=UTC)
+    assert parse_cutoff("1y", now=leap, tz=london) == datetime(2027, 2, 28, 12, 0, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["13m", "13", "mo", "-13mo", "0d", "0mo", "13 months", "2099-01-01", "now", "99999y", ""],
+)
+def test_what_is_no_cutoff(text: str) -> None:
+    """Minutes that were meant as months above all, and whatever would make everything older."""
+    with pytest.raises(UsageError):
+        parse_cutoff(text, now=NOW, tz=ZoneInfo("UTC"))

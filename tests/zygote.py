@@ -37,6 +37,11 @@ PRELOADED = (
     *("bulkaudio.cli.gaps", "bulkaudio.cli.gaps_page", "bulkaudio.cli.plan"),
     *("bulkaudio.cli.plan_page", "bulkaudio.inquiry", "bulkaudio.rehearse"),
     *("bulkaudio.cli.schedule", "bulkaudio.cli.scheduled", "bulkaudio.cli.scheduled_files"),
+    *("bulkaudio.cli.purge", "bulkaudio.cli.receipt", "bulkaudio.cli.chosen"),
+    *(
+        "bulkaudio.cli.hold",
+        "bulkaudio.cli.spool",
+    ),
     *("bulkaudio.cli.signals", "bulkaudio.observe.progress", "logging.handlers"),
     *("encodings.idna", "rich.live", "rich.padding", "rich.progress_bar", "rich.table"),
 )

@@ -84,6 +84,25 @@ do about them: try again, skip, or tell a person.
   $ bulkaudio schedule cron --out /data/calls --at 02:30 --tz Europe/London
 """
 
+PURGE = """\
+Erase recordings for good, and keep them from being fetched again.
+
+Removes audio, metadata and everything that the ledger knows of them but a tombstone: the id, the \
+side, and when the call began. Tells what it would do, and does it with --yes. What is held is left \
+alone and named, and ends the command with exit code 3.
+
+  $ bulkaudio purge archive --older-than 13mo
+  $ bulkaudio purge archive --ids requests.csv --reason "DSAR 17" --receipt 17.json --yes
+"""
+
+HOLD = """\
+Forbid to erase conversations, as a legal hold does.
+
+  $ bulkaudio hold archive add CA0123 CA0456 --reason "case 17"
+  $ bulkaudio hold archive list
+  $ bulkaudio hold archive remove CA0123
+"""
+
 SIMULATE = """\
 Run a PolyAI stand-in on this machine.
 
@@ -105,6 +124,8 @@ COMMANDS = (
     ("verify", "bulkaudio.cli.verify:verify", LOOK, VERIFY),
     ("rebuild", "bulkaudio.cli.rebuild:rebuild", LOOK, REBUILD),
     ("schedule", "bulkaudio.cli.schedule:schedule", LOOK, SCHEDULE),
+    ("purge", "bulkaudio.cli.purge:purge", LOOK, PURGE),
+    ("hold", "bulkaudio.cli.hold:hold", LOOK, HOLD),
     ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),
     ("demo", "bulkaudio.cli.demo:demo", TRY, DEMO),
 )
@@ -130,6 +151,9 @@ def make_app() -> App:
         app.command(path, name=name, group=group, help=text, sort_key=position)
     # What is set for the nightly job must not send the demo into its archive.
     app["demo"].config = ()
+    # Nor decide what is erased, or held.
+    for name in ("purge", "hold"):
+        app[name].config = ()
     return app
 
 

@@ -83,6 +83,9 @@ class Rebuilt:
             "damaged_count": report.damaged_count,
             "unknown": list(report.unknown[:MAX_LISTED]),
             "unknown_count": report.unknown_count,
+            "erased_conversations": report.restored.tombstones,
+            "held_conversations": report.restored.holds,
+            "condemned": report.condemned,
             "set_aside": [str(path) for path in report.set_aside],
             "directions": [direction.value for direction in report.directions],
             "has_metadata": report.has_metadata,
@@ -112,6 +115,7 @@ class Rebuilt:
             names = ", ".join(map(printable, report.unknown[:3]))
             more = " …" if report.unknown_count > 3 else ""
             yield Text(f"{plural(report.unknown_count, 'unknown file')}, left alone: {names}{more}")
+        yield from _register_lines(report)
         if report.set_aside:
             yield Text(f"The old ledger is kept as {report.set_aside[0]}")
         yield Text(
@@ -128,6 +132,20 @@ class Rebuilt:
                 "No file tells whose recordings these are: give --region and --agent with the next "
                 "download, --account and --since when it lists, and --redacted if it was given before."
             )
+
+
+def _register_lines(report: Report) -> Iterator[Text]:
+    """Say what the register of erased and held conversations brought."""
+    restored = report.restored
+    if restored.tombstones:
+        yield Text(f"{plural(restored.tombstones, 'conversation')} stay erased.")
+    if restored.holds:
+        yield Text(f"{plural(restored.holds, 'conversation')} held, as before.")
+    if report.condemned:
+        yield Text(
+            f"{plural(report.condemned, 'file')} of erased recordings: the next command that works "
+            "on the archive erases them, and the old ledger with them."
+        )
 
 
 def _listing_words(report: Report) -> Iterator[str]:

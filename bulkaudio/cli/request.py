@@ -145,12 +145,17 @@ def _check_outlets(options: DownloadOptions) -> None:
     """Keep the log and the summary from what the archive keeps: they would destroy it."""
     output, out = options.output, Path(options.where.out or "").expanduser()
     for name, path in (("--log-file", output.log_file), ("--summary-file", output.summary_file)):
-        if path is not None and is_archives_own(path.expanduser(), out):
-            raise UsageError(
-                f"{name} {path} has the name of a recording, or is where an archive keeps its ledger "
-                "or its metadata",
-                fix="name a file elsewhere; the archive's folder itself is free for it",
-            )
+        refuse_archives_own(name, path, out)
+
+
+def refuse_archives_own(option: str, path: Path | None, archive: Path) -> None:
+    """Keep a file that an option names from what an archive keeps; raises `UsageError`."""
+    if path is not None and is_archives_own(path.expanduser(), archive):
+        raise UsageError(
+            f"{option} {path} has the name of a recording, or is where an archive keeps its ledger "
+            "or its metadata",
+            fix="name a file elsewhere; the archive's folder itself is free for it",
+        )
 
 
 def _given(options: SourceOptions) -> list[str]:

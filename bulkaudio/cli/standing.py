@@ -23,8 +23,13 @@ SCHEMA = "bulkaudio.archive/1"
 
 Totals = Mapping[tuple[Direction, Status], Total]
 
-SHOWN_STATUSES = (Status.SAVED, Status.ABSENT, Status.DEFERRED, Status.FAILED, Status.OPEN)
-HEADINGS = ("saved", "no recording", "not yet", "failed", "open")
+HEADINGS = {
+    Status.SAVED: "saved",
+    Status.ABSENT: "no recording",
+    Status.DEFERRED: "not yet",
+    Status.FAILED: "failed",
+    Status.OPEN: "open",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,13 +151,16 @@ def _last_run_words(run: Mapping[str, Any] | None, now: datetime) -> str:
 def _totals_table(totals: Totals) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
-    for heading in (*HEADINGS, "size", "audio"):
+    shown = dict(HEADINGS)
+    if any(status is Status.PURGED for _, status in totals):
+        shown[Status.PURGED] = "erased"
+    for heading in (*shown.values(), "size", "audio"):
         table.add_column(heading, justify="right")
     for direction in Direction:
         if not any(where is direction for where, _ in totals):
             continue
         nothing = Total(count=0, bytes=0, seconds=0.0)
-        row = [totals.get((direction, status), nothing) for status in SHOWN_STATUSES]
+        row = [totals.get((direction, status), nothing) for status in shown]
         table.add_row(
             direction.value,
             *(f"{total.count:,}" for total in row),

@@ -94,6 +94,7 @@ WHERE r.id > :after AND r.id <= :upto
     AND r.id = (SELECT min(o.id) FROM recordings AS o WHERE o.conversation_id = r.conversation_id)
     AND NOT EXISTS (SELECT 1 FROM recordings AS o
         WHERE o.conversation_id = r.conversation_id AND o.direction = :direction)
+    AND NOT EXISTS (SELECT 1 FROM tombstones AS t WHERE t.conversation_id = r.conversation_id)
 GROUP BY 1
 """
 
@@ -104,7 +105,7 @@ def groups(connection: sqlite3.Connection, page: Page) -> Sequence[Group]:
 
 
 def never_asked(connection: sqlite3.Connection, page: Page) -> Sequence[Group]:
-    """Count the conversations of a page that lack a row for one of its directions."""
+    """Count the conversations of a page that lack a row for a direction, and were not erased whole."""
     found = []
     for direction in page.directions:
         bindings = _bindings(page) | {"direction": direction.value}

@@ -70,6 +70,15 @@ class Database:
         """
         return await self._post(lambda: self._change(work))
 
+    async def rewrite(self) -> None:
+        """
+        Write the file anew without the traces of what was changed or deleted, and empty its log.
+
+        SQLite leaves old bytes in free pages and between rows; a ledger that calls recordings
+        erased must not go on holding what it knew of them.
+        """
+        await self._post(self._rewrite)
+
     async def aclose(self) -> None:
         """Let everything posted before end, then close. May be called again, and by several."""
         if self._closing is None:
@@ -112,8 +121,8 @@ class Database:
     def _transact(
         self, connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], T]
     ) -> T:
-        assert self._in_place is not None  # noqa: S101  # set with the connection
-        self._in_place.check()
+        files = self._files()
+        files.check()
         reach(Step.LEDGER_BEGIN)
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -125,9 +134,26 @@ class Database:
                 connection.rollback()
             raise
         reach(Step.LEDGER_COMMITTED)
-        self._in_place.watch_wal()
-        self._in_place.check()
+        files.watch_wal()
+        files.check()
         return result
+
+    def _rewrite(self) -> None:
+        connection, files = self._usable(), self._files()
+        with translated(self._path):
+            files.check()
+            reach(Step.LEDGER_REWRITE)
+            connection.execute("VACUUM")
+            reach(Step.LEDGER_EMPTY_LOG)
+            is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            if is_busy:
+                raise AssertionError("nobody else can be reading it")
+            files.watch_wal()
+            files.check()
+
+    def _files(self) -> InPlace:
+        assert self._in_place is not None  # noqa: S101  # set with the connection
+        return self._in_place
 
     def _usable(self) -> sqlite3.Connection:
         assert self._connection is not None  # noqa: S101  # closing is this thread's last work

@@ -15,6 +15,8 @@ from pathlib import Path
 from bulkaudio.errors import LedgerError
 from bulkaudio.ledger import census, listings, planning, settling, tree
 from bulkaudio.ledger.database import Database, check_whole
+from bulkaudio.ledger.erasing import Erasures
+from bulkaudio.ledger.holds import Holds
 from bulkaudio.ledger.migrations import UNSETTLED
 from bulkaudio.ledger.rows import (
     SELECT,
@@ -42,11 +44,16 @@ class Ledger:
     An open ledger; made by `open`.
 
     Every method raises `LedgerError` when this machine cannot do what it says.
+
+    Attributes:
+        erasures: What is erased, and what keeps it from coming back.
+        holds: What must not be erased.
     """
 
     def __init__(self, path: Path, database: Database) -> None:
         self.path = path
         self._database = database
+        self.erasures, self.holds = Erasures(database), Holds(database)
         self._seen = planning.Seen()
 
     @classmethod
@@ -101,14 +108,13 @@ class Ledger:
         )
 
     async def has_saved(self) -> bool:
-        """Whether any recording is saved."""
+        """Whether any recording is saved, or is to stay erased, or held."""
+        query = (
+            "SELECT EXISTS (SELECT 1 FROM recordings WHERE status IN ('saved', 'purged')) "
+            "OR EXISTS (SELECT 1 FROM tombstones) OR EXISTS (SELECT 1 FROM holds)"
+        )
         return await self._database.read(
-            lambda connection: (
-                connection.execute(
-                    "SELECT EXISTS (SELECT 1 FROM recordings WHERE status = 'saved')"
-                ).fetchone()[0]
-                == 1
-            )
+            lambda connection: connection.execute(query).fetchone()[0] == 1
         )
 
     async def begin_anew(self) -> None:
@@ -208,10 +214,10 @@ class Ledger:
         )
 
     async def unsaved(self, recordings: Sequence[Recording]) -> Sequence[Recording]:
-        """Return those that are known and not saved, with the start that the ledger knows."""
+        """Return those that are known and may be saved, with the start that the ledger knows."""
         query = (
             "SELECT started_at FROM recordings "
-            "WHERE conversation_id = ? AND direction = ? AND status <> 'saved'"
+            "WHERE conversation_id = ? AND direction = ? AND status NOT IN ('saved', 'purged')"
         )
 
         def find(connection: sqlite3.Connection) -> Sequence[Recording]:

@@ -24,14 +24,14 @@ _MOST_ROWS = 4
 
 _SETTLED_BETWEEN = (
     "SELECT json_group_object(conversation_id, id) FROM recordings WHERE id BETWEEN ? AND ? "
-    "AND direction = ? AND status = 'saved' AND (? OR started_at IS NOT NULL)"
+    "AND direction = ? AND status IN ('saved', 'purged') AND (? OR started_at IS NOT NULL)"
 )
 """One value for them all: as a thousand rows they cost half as much again."""
 
 _SETTLED_AMONG = (
     "SELECT json_group_object(conversation_id, id) FROM recordings "
     "WHERE conversation_id IN (SELECT value FROM json_each(?)) "
-    "AND direction = ? AND status = 'saved' AND (? OR started_at IS NOT NULL)"
+    "AND direction = ? AND status IN ('saved', 'purged') AND (? OR started_at IS NOT NULL)"
 )
 
 _BY_INDEX = (
@@ -45,7 +45,10 @@ _BY_INDEX = (
 Known = tuple[int, str, str | None, str, str | None, str | None]
 """Rowid, status, start, first sight, next try and reason of a row, as the ledger has them."""
 
-SAVED = Status.SAVED.value
+SAVED, PURGED = Status.SAVED.value, Status.PURGED.value
+
+KEPT = frozenset({SAVED, PURGED})
+"""What a run has nothing to do about: it counts as already there, erased or not."""
 
 
 class Lookup:
@@ -70,7 +73,7 @@ class Lookup:
         self._rows: dict[str, dict[str, int]] = {direction: {} for direction in directions}
 
     def settled(self, ids: Iterable[str]) -> AbstractSet[str]:
-        """Return those that are saved everywhere and have nothing to learn; know all the others."""
+        """Return those that are kept everywhere and have nothing to learn; know all the others."""
         unique = dict.fromkeys(ids).keys()
         pilots = _some_of(list(unique))
         self.find(pilots)
@@ -85,7 +88,7 @@ class Lookup:
             for row in self._connection.execute(_BY_INDEX, (json.dumps(chunk), wanted)):
                 conversation_id, direction, rowid, status, started_at, *_ = row
                 self.known[conversation_id, direction] = row[2:]
-                if status == SAVED and (self._is_undated or started_at is not None):
+                if status in KEPT and (self._is_undated or started_at is not None):
                     self._rows[direction][conversation_id] = rowid
 
     def rows_of(self, settled: Iterable[str]) -> list[int]:

@@ -6,6 +6,7 @@ A step is never changed once it is released: files in the field have run it. Eac
 copied aside before the first step touches it.
 """
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -91,7 +92,51 @@ def _make_recordings(connection: sqlite3.Connection) -> None:
     connection.execute(f"CREATE INDEX unsettled ON recordings (id) WHERE {UNSETTLED}")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+def _erasing(connection: sqlite3.Connection) -> None:
+    """Let recordings be erased, whole conversations be kept from coming back, and others be held."""
+    _allow_status(connection, "purged")
+    connection.execute("ALTER TABLE recordings ADD COLUMN purged_at TEXT")
+    connection.execute(
+        """
+        CREATE TABLE tombstones (
+            conversation_id TEXT PRIMARY KEY,
+            purged_at TEXT NOT NULL,
+            is_done INTEGER NOT NULL CHECK (is_done IN (0, 1))
+        ) WITHOUT ROWID
+        """
+    )
+    connection.execute(
+        """
+        CREATE TABLE holds (
+            conversation_id TEXT PRIMARY KEY,
+            held_at TEXT NOT NULL,
+            who TEXT NOT NULL,
+            reason TEXT
+        ) WITHOUT ROWID
+        """
+    )
+
+
+def _allow_status(connection: sqlite3.Connection, status: str) -> None:
+    """
+    Add a word to those that the table of recordings takes.
+
+    SQLite changes no constraint of a table that is there: its rows move to a new one, whatever
+    columns it has by then.
+    """
+    query = "SELECT sql FROM sqlite_master WHERE tbl_name = 'recordings' AND type = ? AND sql <> ''"
+    [[table]] = connection.execute(query, ("table",)).fetchall()
+    indexes = [row[0] for row in connection.execute(query, ("index",))]
+    widened = table.replace("'failed')", f"'failed', '{status}')", 1)
+    connection.execute(re.sub(r'TABLE "?recordings"?', "TABLE recordings_anew", widened, count=1))
+    connection.execute("INSERT INTO recordings_anew SELECT * FROM recordings")
+    connection.execute("DROP TABLE recordings")
+    connection.execute("ALTER TABLE recordings_anew RENAME TO recordings")
+    for index in indexes:
+        connection.execute(index)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _erasing)
 
 
 def migrate(

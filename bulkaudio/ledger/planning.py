@@ -13,7 +13,8 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from bulkaudio.ledger.lookup import SAVED, Known, Lookup
+from bulkaudio.ledger.erasing import erased_among
+from bulkaudio.ledger.lookup import PURGED, SAVED, Known, Lookup
 from bulkaudio.ledger.rows import instant_of, text_of, text_or_none, time_of
 from bulkaudio.model import (
     BareConversations,
@@ -84,7 +85,7 @@ FAILED = Status.FAILED.value
 PUT_OFF = "put_off"
 """No status, but what of the deferred has a time before which it is not due."""
 
-SETTLED = frozenset({SAVED, ABSENT})
+SETTLED = frozenset({SAVED, ABSENT, PURGED})
 
 
 class Planner:
@@ -110,6 +111,7 @@ class Planner:
             connection.execute("SELECT coalesce(max(id), 0) FROM recordings").fetchone()[0]
         )
         self._known: dict[tuple[str, str], Known] = {}
+        self._erased: frozenset[str] = frozenset()
         self._inserts: list[tuple[object, ...]] = []
         self._dates: list[tuple[str | None, int]] = []
         self._in_progress: list[tuple[str, int]] = []
@@ -118,7 +120,9 @@ class Planner:
 
     def plan(self, batch: Batch) -> Plan:
         """Compare the batch, write what is new about it and where its listing stands."""
-        for conversation in self._pass_settled(batch.conversations):
+        left = self._pass_settled(batch.conversations)
+        self._erased = erased_among(self._connection, [each.id for each in left])
+        for conversation in left:
             self._consider(conversation)
         self._write()
         if batch.bookmark is not None:
@@ -127,7 +131,7 @@ class Planner:
         return Plan(
             conversations=counts["conversations"],
             todo=tuple(self._todo),
-            already=counts[SAVED],
+            already=counts[SAVED] + counts[PURGED],
             absent=counts[ABSENT],
             deferred=counts[DEFERRED] + counts[PUT_OFF],
             put_off=counts[PUT_OFF],
@@ -197,6 +201,9 @@ class Planner:
         is_later = conversation.in_progress
         started_at = text_or_none(conversation.started_at)
         status, reason = (DEFERRED, IN_PROGRESS) if is_later else (OPEN, None)
+        if conversation.id in self._erased:
+            # Erased whole, and asked for now in a direction that had never been asked for.
+            status, reason = PURGED, None
         row = (self._next_id, status, started_at, self._now, None, reason)
         self._next_id += 1
         self._inserts.append(

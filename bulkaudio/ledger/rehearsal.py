@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from bulkaudio.ledger.erasing import erased_among
 from bulkaudio.ledger.lookup import IDS_PER_QUERY, SAVED, Known
 from bulkaudio.ledger.planning import Planner, Seen
 from bulkaudio.model import Batch, Conversation, Direction, Plan
@@ -122,6 +123,8 @@ def unknown(
     """
     Find what a listing names and the ledger lacks; each only the first time that it is asked for.
 
+    What was erased whole lacks nothing.
+
     Returns:
         With each whether the ledger knows the conversation for another direction.
     """
@@ -137,7 +140,12 @@ def unknown(
         (wanted,),
     ):
         known.setdefault(id_, set()).add(direction)
-    lacking = [each for each in by_id if not known.get(each, set()).issuperset(directions)]
+    erased = erased_among(connection, by_id)
+    lacking = [
+        each
+        for each in by_id
+        if each not in erased and not known.get(each, set()).issuperset(directions)
+    ]
     told = {
         row[0]
         for row in connection.execute(

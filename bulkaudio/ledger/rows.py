@@ -26,6 +26,7 @@ class LedgerRow:
     Attributes:
         rowid: Grows with first sight; pages are asked for by it.
         path: Relative to the archive; set while `status` is saved.
+        purged_at: When it was erased; set while `status` is purged and nothing is left of it.
         attempts: Over all runs.
         redaction_requested: What was asked for, which is not what was given; None: not asked.
     """
@@ -50,6 +51,7 @@ class LedgerRow:
     reason: str | None = None
     correlation_id: str | None = None
     run_id: str | None = None
+    purged_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +89,7 @@ class Total:
 SELECT = (
     "SELECT id, conversation_id, direction, started_at, status, first_seen_at, redaction_requested, "
     "path, bytes, sha256, audio_seconds, codec, sample_rate, channels, saved_at, attempts, "
-    "next_try_at, http_status, error_code, reason, correlation_id, run_id "
+    "next_try_at, http_status, error_code, reason, correlation_id, run_id, purged_at "
     "FROM recordings"
 )
 """What `row_of` reads, in its order."""
@@ -131,6 +133,7 @@ def _row_of(values: tuple[Any, ...]) -> LedgerRow:
         reason=values[19],
         correlation_id=values[20],
         run_id=values[21],
+        purged_at=time_of(values[22]),
     )
 
 

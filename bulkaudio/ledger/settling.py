@@ -1,4 +1,8 @@
-"""How outcomes become rows. A saved recording stays saved until `reopen` says otherwise."""
+"""
+How outcomes become rows.
+
+A saved recording stays saved until `reopen` says otherwise, and an erased one is erased for good.
+"""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -31,7 +35,7 @@ ON CONFLICT (conversation_id, direction) DO UPDATE SET
     error_code = excluded.error_code, reason = excluded.reason,
     correlation_id = excluded.correlation_id, run_id = excluded.run_id,
     redaction_requested = excluded.redaction_requested
-WHERE recordings.status <> 'saved'
+WHERE recordings.status NOT IN ('saved', 'purged')
 """
 """A row that is missing is made: `rebuild` and recovery know files that no source has named."""
 
@@ -46,7 +50,7 @@ class Settlement:
 
     def __post_init__(self) -> None:
         for outcome in self.outcomes:
-            if outcome.status is Status.ALREADY:
+            if outcome.status in {Status.ALREADY, Status.PURGED}:
                 raise ValueError(f"{outcome.recording} was not fetched: nothing to settle")
             facts = (outcome.path, outcome.bytes, outcome.sha256)
             if outcome.status is Status.SAVED and None in facts:
@@ -86,11 +90,12 @@ class Settlement:
 
 
 def reopen(connection: sqlite3.Connection, recordings: Sequence[Recording], reason: str) -> None:
-    """Take recordings back to open, whatever they were, so that a run fetches them again."""
+    """Take recordings back to open, unless they were erased, so that a run fetches them again."""
     connection.executemany(
         "UPDATE recordings SET status = 'open', reason = ?, path = NULL, bytes = NULL, "
         "sha256 = NULL, audio_seconds = NULL, codec = NULL, sample_rate = NULL, channels = NULL, "
-        "saved_at = NULL, next_try_at = NULL WHERE conversation_id = ? AND direction = ?",
+        "saved_at = NULL, next_try_at = NULL WHERE conversation_id = ? AND direction = ? "
+        "AND status <> 'purged'",
         [(reason, r.conversation_id, r.direction) for r in recordings],
     )
 

@@ -43,7 +43,17 @@ from bulkaudio.observe.terminal import visible
 
 NAMES = (
     *("started", "planned", "rejected", "source_ended", "answered", "retry", "gate", "stopping"),
-    *("saved", "already", "absent", "deferred", "failed", "open", "sidecar", "sidecar_failed"),
+    *(
+        "saved",
+        "already",
+        "absent",
+        "deferred",
+        "failed",
+        "purged",
+        "open",
+        "sidecar",
+        "sidecar_failed",
+    ),
     *("note", "message"),
 )
 """Every event name; ``message`` is anything that was not made from an event."""

@@ -9,8 +9,10 @@ followed nor replaced, but refused.
 import errno
 import os
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 PRIVATE = 0o600
 
@@ -65,17 +67,31 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         OSError: With a `strerror` for people.
     """
+    with replacing(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """
+    Lend a file that takes the place of `path`, whole and synced, when the block ends well.
+
+    Raises:
+        OSError: With a `strerror` for people; the old file is still there then.
+    """
     if not _is_replaceable(path):
-        with os.fdopen(open_outlet(path), "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(open_outlet(path), "wb") as file:
+            yield file
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(open_outlet(temporary), "w", encoding="utf-8") as file:
+        with os.fdopen(open_outlet(temporary), "wb") as file:
             file.truncate()
-            file.write(text)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         with suppress(OSError):
             temporary.unlink()
         raise

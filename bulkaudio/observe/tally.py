@@ -207,7 +207,7 @@ class Tally:
             conversations=self._conversations,
             recordings=self._recordings,
             saved=by_status[Status.SAVED],
-            already=by_status[Status.ALREADY],
+            already=by_status[Status.ALREADY] + by_status[Status.PURGED],
             absent=by_status[Status.ABSENT],
             deferred=by_status[Status.DEFERRED],
             failed=by_status[Status.FAILED],

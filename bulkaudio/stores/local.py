@@ -22,7 +22,7 @@ from bulkaudio.errors import StorageError
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout, file_stem
 from bulkaudio.steps import Step, reach
-from bulkaudio.stores import publishing, recovery
+from bulkaudio.stores import publishing, recovery, register
 from bulkaudio.stores.base import Published, PublishError, Staged
 from bulkaudio.stores.disk import (
     SIDECAR_FOLDER,
@@ -66,7 +66,7 @@ class LocalStore:
 
     @staticmethod
     async def is_empty(root: Path) -> bool:
-        """Whether no recording is kept there: only then may a ledger begin."""
+        """Whether no recording is kept there, erased or held: only then may a ledger begin."""
         return await asyncio.to_thread(_is_empty, root)
 
     @classmethod
@@ -170,6 +170,10 @@ class LocalStore:
         return await self._run(
             lambda: self._told(lambda: recovery.set_aside(self._folders, path, recording))
         )
+
+    async def within(self, work: Callable[[Folders], T]) -> T:
+        """Do blocking work on the archive's folders, in a thread of the store's own."""
+        return await self._run(lambda: self._told(lambda: work(self._folders)))
 
     def _look_at_space(self) -> os.statvfs_result:
         reach(Step.SPACE_LOOK)
@@ -291,6 +295,7 @@ def _is_empty(root: Path) -> bool:
         except FileNotFoundError:
             return True
         try:
-            return not any(name.endswith(".wav") for name in names(folders))
+            has_files = any(name.endswith(".wav") for name in names(folders))
+            return not has_files and not register.exists(folders)
         finally:
             folders.close()

@@ -27,7 +27,7 @@ HEADER = {
     "root_type": 100, "root_cells": 104,
 }  # fmt: skip
 TEXTS = {
-    "schema": b"CREATE TABLE recordings",
+    "schema": b'CREATE TABLE "recordings"',
     "schema_constraint": b"CHECK (status IN",
     "id": b"CA7",
     "status": b"saved",

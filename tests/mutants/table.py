@@ -226,7 +226,7 @@ MUTANTS = (
     Mutant(
         name="a saved recording is degraded by a later failure",
         file="ledger/settling.py",
-        old="WHERE recordings.status <> 'saved'\n",
+        old="WHERE recordings.status NOT IN ('saved', 'purged')\n",
         new="WHERE recordings.status <> ''\n",
         test="tests/test_ledger.py::test_attempts_accumulate_and_saved_is_never_degraded",
     ),

@@ -1,0 +1,244 @@
+"""What ``purge`` did, or would do: a receipt for a file, a line for scripts, a page for people."""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from bulkaudio.errors import StorageError
+from bulkaudio.ledger.erasing import Doom
+from bulkaudio.naming import printable
+from bulkaudio.observe.outlets import replacing
+from bulkaudio.observe.page import plural
+from bulkaudio.observe.progress import bar_row
+from bulkaudio.observe.summary import utc_text
+from bulkaudio.observe.terminal import Trimmed
+from bulkaudio.purge import NAMED, Progress, Report, Wish
+from bulkaudio.quantities import format_bytes
+from bulkaudio.version import __version__
+
+SCHEMA = "bulkaudio.purge/1"
+MAX_LISTED = 100
+SHOWN = 5
+HELD_EXIT_CODE = 3
+
+
+@dataclass(slots=True)
+class PurgeView:
+    """How far erasing got; a progress view."""
+
+    now: Progress | None = None
+
+    def see(self, progress: Progress) -> None:
+        """Remember the last state."""
+        self.now = progress
+
+    def line(self) -> str:
+        """Say it in one line."""
+        return ", ".join(self._words())
+
+    def render(self) -> RenderableType:
+        """Draw it."""
+        return bar_row(None, 0, *self._words())
+
+    def _words(self) -> Sequence[str]:
+        if self.now is None:
+            return ("opening the archive",)
+        return (
+            f"{plural(self.now.conversations, 'conversation')} looked at",
+            plural(self.now.recordings, "recording"),
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Ids:
+    """The erased conversations, as they come: to a file all of them, and the first for a line."""
+
+    file: BinaryIO | None
+    first: list[dict[str, Any]] = field(default_factory=list)
+    count: int = 0
+
+    def take(self, dooms: Sequence[Doom]) -> None:
+        """Write some more down."""
+        for doom in dooms:
+            entry = {
+                "id": doom.conversation_id,
+                "directions": [row.recording.direction.value for row in doom.rows],
+                "known": doom.is_known,
+            }
+            if self.file is not None:
+                self.file.write(b",\n" if self.count else b"\n")
+                self.file.write(json.dumps(entry, separators=(",", ":")).encode())
+            if self.count < MAX_LISTED:
+                self.first.append(entry)
+            self.count += 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """
+    What was asked for.
+
+    Attributes:
+        before: Calls that began before this time; None when conversations were named.
+    """
+
+    archive: Path
+    wish: Wish
+    before: datetime | None
+
+    def heading(self) -> dict[str, Any]:
+        """Return what a receipt says before the ids."""
+        order = self.wish.order
+        return {
+            "schema": SCHEMA,
+            "archive": str(self.archive),
+            "version": __version__,
+            "at": utc_text(order.at),
+            "who": order.who,
+            "reason": order.reason,
+            "dry_run": not self.wish.is_acting,
+            "before": None if self.before is None else utc_text(self.before),
+            "directions": list(self.wish.directions) or "all",
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """What was asked for, and what became of it."""
+
+    job: Job
+    report: Report
+    ids: Ids
+
+    @property
+    def exit_code(self) -> int:
+        """0 unless a hold was in the way of something."""
+        return HELD_EXIT_CODE if self.report.held_count else 0
+
+    def line(self) -> str:
+        """Return what ``--json`` prints."""
+        erased = {
+            "erased": self.ids.first,
+            "erased_truncated": self.ids.count > len(self.ids.first),
+        }
+        document = self.job.heading() | erased | self.ending()
+        return json.dumps(document, separators=(",", ":"))
+
+    def ending(self, most: int = MAX_LISTED) -> dict[str, Any]:
+        """Return what a receipt says after the ids, naming so many of a kind at most."""
+        report = self.report
+        return {
+            "conversations": report.conversations,
+            "recordings": report.recordings,
+            "bytes": report.bytes,
+            "tombstones": report.tombstones,
+            "metadata_files": report.metadata,
+            "unknown": report.unknown[:most],
+            "unknown_count": report.unknown_count,
+            "already_erased": report.already,
+            "held": [{"id": id_, "reason": why or None} for id_, why in report.held[:most]],
+            "held_count": report.held_count,
+            "ledger_copies": list(report.ledger_copies),
+            "exit_code": self.exit_code,
+        }
+
+    def page(self, file: Path | None) -> RenderableType:
+        """Lay it out for people."""
+        return Trimmed(Group(*self._parts(file)))
+
+    def _parts(self, file: Path | None) -> Iterator[RenderableType]:
+        report, is_acting = self.report, self.job.wish.is_acting
+        yield self._headline()
+        if report.held_count:
+            named = [f"{id_} ({printable(why)})" if why else id_ for id_, why in report.held]
+            yield Text(
+                f"{plural(report.held_count, 'conversation')} held, left alone: {_some(named)}",
+                style="yellow",
+            )
+        if report.unknown_count:
+            ever = "" if self.job.wish.directions else ", and never to be fetched"
+            yield Text(
+                f"{plural(report.unknown_count, 'conversation')} not in this archive{ever}: "
+                f"{_some(report.unknown)}"
+            )
+        if report.already:
+            yield Text(f"{plural(report.already, 'conversation')} erased before.")
+        if report.ledger_copies:
+            gone = "removed" if is_acting else "to be removed"
+            yield Text(
+                f"{plural(len(report.ledger_copies), 'file')} of older ledgers {gone}: "
+                f"{_some(report.ledger_copies)}"
+            )
+        if file is not None:
+            yield Text(f"Receipt: {file}")
+        if not is_acting and (report.conversations or report.unknown_count):
+            yield Text("Nothing is erased yet: the same command with --yes does it, for good.")
+        elif is_acting and report.conversations:
+            yield Text(
+                "Logs, reports, exports, backups and copies elsewhere are not the archive's: erase "
+                "them where they are."
+            )
+
+    def _headline(self) -> Text:
+        report = self.report
+        if not report.conversations:
+            return Text("Nothing to erase", style="bold").append(
+                f": no call before {utc_text(self.job.before)} has anything left."
+                if self.job.before is not None and not report.held_count
+                else "."
+            )
+        word, style = (
+            ("Erased", "bold green") if self.job.wish.is_acting else ("To be erased", "bold")
+        )
+        text = (
+            f": {plural(report.recordings, 'recording')} ({format_bytes(report.bytes)}) of "
+            f"{plural(report.conversations, 'conversation')}"
+        )
+        if report.metadata:
+            text += f", {plural(report.metadata, 'metadata file')}"
+        if others := report.tombstones - report.recordings:
+            text += f", and {others:,} entr{'y' if others == 1 else 'ies'} without audio"
+        if self.job.before is not None:
+            text += f"; calls before {utc_text(self.job.before)}"
+        return Text(word, style=style).append(text + ".")
+
+
+@contextmanager
+def receipt_file(path: Path | None, job: Job) -> Iterator[BinaryIO | None]:
+    """
+    Lend the file that a receipt is written to, or None; raises `StorageError`.
+
+    It is opened before anything is erased: what cannot be put on record is not done.
+    """
+    if path is None:
+        yield None
+        return
+    try:
+        with replacing(path) as file:
+            opening = json.dumps(job.heading(), separators=(",", ":")).encode()
+            file.write(opening.removesuffix(b"}") + b',"erased":[')
+            file.flush()
+            yield file
+    except OSError as error:
+        raise StorageError(
+            f"the receipt {path} cannot be written: {error.strerror or error}",
+            fix="choose another --receipt",
+        ) from error
+
+
+def close_receipt(file: BinaryIO | None, receipt: Receipt) -> None:
+    """Write what comes after the ids."""
+    if file is not None:
+        ending = json.dumps(receipt.ending(NAMED), separators=(",", ":")).encode()
+        file.write(b"\n]," + ending.removeprefix(b"{") + b"\n")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (" …" if len(names) > SHOWN else "")

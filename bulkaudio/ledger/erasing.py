@@ -1,0 +1,381 @@
+"""
+What is to be erased, what is being erased, and what was.
+
+An erasure is written down three times: as an intention, which already keeps the recording from
+being fetched, before the first file is touched; as done, with everything but the tombstone
+forgotten, when the files are gone; and, when all of it is done, by writing the ledger's file anew.
+A killed one is found by its intention.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from bulkaudio.ledger.database import Database
+from bulkaudio.ledger.rows import SELECT, LedgerRow, row_of, text_of
+from bulkaudio.model import Direction, Outcome, Status
+
+ORDER_PIN = "purging"
+"""Who erases and why, from the first intention until the ledger's file is written anew."""
+
+PURGING = "purging"
+"""Reason of a tombstone whose files may still be there."""
+
+_PENDING = (
+    "SELECT conversation_id FROM tombstones WHERE NOT is_done UNION "
+    "SELECT conversation_id FROM recordings WHERE status = 'purged' AND reason = 'purging' "
+    "LIMIT ?"
+)
+
+_FORGET = (
+    "UPDATE recordings SET reason = NULL, path = NULL, bytes = NULL, sha256 = NULL, "
+    "audio_seconds = NULL, codec = NULL, sample_rate = NULL, channels = NULL, saved_at = NULL, "
+    "attempts = 0, http_status = NULL, error_code = NULL, correlation_id = NULL, run_id = NULL, "
+    "redaction_requested = NULL, purged_at = ? WHERE id = ?"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dossier:
+    """
+    All that the ledger knows of one conversation that somebody wants erased.
+
+    Attributes:
+        number: Grows from one to the next; pages are asked for by it.
+        rows: Its recordings, erased ones too.
+        hold: Why it must be kept; None when nothing forbids to erase it, and empty when no reason
+            was given.
+        is_buried: It was erased whole before.
+    """
+
+    number: int
+    conversation_id: str
+    rows: tuple[LedgerRow, ...]
+    hold: str | None = None
+    is_buried: bool = False
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the archive never heard of it."""
+        return not self.rows and not self.is_buried
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doom:
+    """
+    What of one conversation is to go.
+
+    Attributes:
+        rows: Of these recordings everything but a tombstone.
+        is_whole: Nothing of it may ever come back, whatever direction is asked for.
+        is_known: The archive had heard of it.
+    """
+
+    conversation_id: str
+    rows: tuple[LedgerRow, ...]
+    is_whole: bool
+    is_known: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burial:
+    """A tombstone that is brought to a ledger made anew: `rows` by direction, with start and first sight."""
+
+    conversation_id: str
+    rows: tuple[tuple[Direction, datetime | None, datetime], ...]
+    is_whole: bool
+    at: datetime
+
+
+class Erasures:
+    """The ledger's part in erasing; every method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def want(self, conversation_ids: Sequence[str]) -> None:
+        """Collect conversations to be erased, each once, in a table that is never synced."""
+        rows = [(each,) for each in conversation_ids]
+        await self._collect("INSERT OR IGNORE INTO wanted (conversation_id) VALUES (?)", rows)
+
+    async def want_older(self, before: datetime, directions: Sequence[Direction]) -> None:
+        """
+        Collect those whose call began before `before` and that have anything left to be erased.
+
+        Where no source knew the start, the first sight counts: the call was not later.
+        """
+        query = (
+            "INSERT OR IGNORE INTO wanted (conversation_id) SELECT conversation_id FROM recordings "
+            "GROUP BY conversation_id HAVING coalesce(min(started_at), min(first_seen_at)) < ? AND "
+            "sum(status <> 'purged' AND direction IN (SELECT value FROM json_each(?))) > 0 "
+            "ORDER BY min(id)"
+        )
+        await self._collect(query, [(text_of(before), json.dumps(tuple(directions)))])
+
+    async def dossiers(self, after: int, limit: int) -> Sequence[Dossier]:
+        """Return a page of what was collected, in its order; empty at the end."""
+        return await self._database.read(partial(_dossiers, after=after, limit=limit))
+
+    async def dossiers_of(self, conversation_ids: Sequence[str]) -> Sequence[Dossier]:
+        """Return what is known of these; their numbers count from one."""
+        return await self._database.read(
+            lambda connection: [
+                _dossier(connection, number, each)
+                for number, each in enumerate(conversation_ids, 1)
+            ]
+        )
+
+    async def begin(self, dooms: Sequence[Doom], order: str, now: datetime) -> frozenset[str]:
+        """
+        Write the intention down: from here on none of it is ever fetched.
+
+        Args:
+            order: Who erases and why; kept until `end`.
+
+        Returns:
+            Conversations of which no audio is left or can come, so that their metadata goes, too.
+        """
+        return await self._database.change(partial(_begin, dooms=dooms, order=order, now=now))
+
+    async def finish(self, dooms: Sequence[Doom], now: datetime) -> None:
+        """Forget everything but the tombstones of what is gone from the disk."""
+
+        def forget(connection: sqlite3.Connection) -> None:
+            at = text_of(now)
+            connection.executemany(_FORGET, [(at, row.rowid) for d in dooms for row in d.rows])
+            connection.executemany(
+                "UPDATE tombstones SET is_done = 1 WHERE conversation_id = ?",
+                [(doom.conversation_id,) for doom in dooms if doom.is_whole],
+            )
+
+        await self._database.change(forget)
+
+    async def pending(self, limit: int) -> Sequence[Doom]:
+        """Return some of what a killed erasure had written down and not finished."""
+        return await self._database.read(partial(_pending, limit=limit))
+
+    async def rewrite(self) -> None:
+        """Write the ledger's file anew, so that no trace is left in it."""
+        await self._database.rewrite()
+
+    async def end(self) -> None:
+        """Drop the order: everything is done."""
+        await self._database.change(
+            lambda connection: connection.execute(
+                "DELETE FROM archive WHERE name = ?", (ORDER_PIN,)
+            )
+        )
+
+    async def erased(self, conversation_ids: Sequence[str]) -> frozenset[str]:
+        """Return those whose metadata must not be kept, because they were erased."""
+        return await self._database.read(
+            lambda connection: _without_audio(connection, conversation_ids)
+        )
+
+    async def bury(self, burials: Sequence[Burial]) -> None:
+        """Bring tombstones to a ledger that does not know them."""
+        await self._database.change(partial(_bury, burials=burials))
+
+    async def condemn(self, outcomes: Sequence[Outcome], order: str) -> frozenset[Outcome]:
+        """
+        Note that files of erased recordings are there, so that the next opening erases them.
+
+        Returns:
+            Those outcomes that are no recordings to be kept.
+        """
+        return await self._database.change(partial(_condemn, outcomes=outcomes, order=order))
+
+    async def disturb(self, conversation_ids: Sequence[str], order: str) -> None:
+        """Note that something else of erased conversations is there, with the same effect."""
+
+        def note(connection: sqlite3.Connection) -> None:
+            ids = json.dumps(list(conversation_ids))
+            changed = connection.execute(
+                "UPDATE tombstones SET is_done = 0 "
+                "WHERE conversation_id IN (SELECT value FROM json_each(?))",
+                (ids,),
+            ).rowcount
+            changed += connection.execute(
+                "UPDATE recordings SET reason = 'purging' WHERE status = 'purged' "
+                "AND conversation_id IN (SELECT value FROM json_each(?))",
+                (ids,),
+            ).rowcount
+            if changed:
+                _pin(connection, order)
+
+        await self._database.change(note)
+
+    async def _collect(self, query: str, rows: Sequence[tuple[str, ...]]) -> None:
+        def collect(connection: sqlite3.Connection) -> None:
+            _make_wanted(connection)
+            connection.execute("BEGIN")
+            try:
+                connection.executemany(query, rows)
+            finally:
+                connection.execute("COMMIT")
+
+        await self._database.read(collect)
+
+
+def _make_wanted(connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "CREATE TEMP TABLE IF NOT EXISTS wanted "
+        "(number INTEGER PRIMARY KEY, conversation_id TEXT UNIQUE)"
+    )
+
+
+def erased_among(connection: sqlite3.Connection, conversation_ids: Iterable[str]) -> frozenset[str]:
+    """Return those that were erased whole, so that no direction of them is ever fetched."""
+    ids = list(conversation_ids)
+    if not ids or not connection.execute("SELECT EXISTS (SELECT 1 FROM tombstones)").fetchone()[0]:
+        return frozenset()
+    rows = connection.execute(
+        "SELECT conversation_id FROM tombstones "
+        "WHERE conversation_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(ids),),
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def _without_audio(connection: sqlite3.Connection, ids: Sequence[str]) -> frozenset[str]:
+    """Return those that were erased, in whole or in part, and of which no audio is left or due."""
+    wanted = json.dumps(list(ids))
+    rows = connection.execute(
+        "SELECT conversation_id FROM tombstones "
+        "WHERE conversation_id IN (SELECT value FROM json_each(?)) UNION "
+        "SELECT conversation_id FROM recordings "
+        "WHERE conversation_id IN (SELECT value FROM json_each(?)) GROUP BY conversation_id "
+        "HAVING sum(status = 'purged') > 0 "
+        "AND sum(status IN ('saved', 'open', 'deferred', 'failed')) = 0",
+        (wanted, wanted),
+    )
+    return frozenset(row[0] for row in rows)
+
+
+def _dossiers(connection: sqlite3.Connection, after: int, limit: int) -> Sequence[Dossier]:
+    _make_wanted(connection)
+    page = connection.execute(
+        "SELECT number, conversation_id FROM wanted WHERE number > ? ORDER BY number LIMIT ?",
+        (after, limit),
+    ).fetchall()
+    return [_dossier(connection, number, each) for number, each in page]
+
+
+def _dossier(connection: sqlite3.Connection, number: int, conversation_id: str) -> Dossier:
+    key = (conversation_id,)
+    hold = connection.execute(
+        "SELECT coalesce(reason, '') FROM holds WHERE conversation_id = ?", key
+    ).fetchone()
+    return Dossier(
+        number=number,
+        conversation_id=conversation_id,
+        rows=_rows_of(connection, conversation_id),
+        hold=None if hold is None else hold[0],
+        is_buried=bool(erased_among(connection, key)),
+    )
+
+
+def _rows_of(connection: sqlite3.Connection, conversation_id: str) -> tuple[LedgerRow, ...]:
+    rows = connection.execute(
+        f"{SELECT} WHERE conversation_id = ? ORDER BY direction", (conversation_id,)
+    )
+    return tuple(row_of(row) for row in rows)
+
+
+def _begin(
+    connection: sqlite3.Connection, dooms: Sequence[Doom], order: str, now: datetime
+) -> frozenset[str]:
+    _pin(connection, order)
+    connection.executemany(
+        "UPDATE recordings SET status = 'purged', reason = 'purging', next_try_at = NULL "
+        "WHERE id = ?",
+        [(row.rowid,) for doom in dooms for row in doom.rows],
+    )
+    connection.executemany(
+        "INSERT INTO tombstones (conversation_id, purged_at, is_done) VALUES (?, ?, 0) "
+        "ON CONFLICT (conversation_id) DO UPDATE SET is_done = 0",
+        [(doom.conversation_id, text_of(now)) for doom in dooms if doom.is_whole],
+    )
+    return _without_audio(connection, [doom.conversation_id for doom in dooms])
+
+
+def _pin(connection: sqlite3.Connection, order: str) -> None:
+    connection.execute(
+        "INSERT INTO archive (name, value) VALUES (?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (ORDER_PIN, order),
+    )
+
+
+def _pending(connection: sqlite3.Connection, limit: int) -> Sequence[Doom]:
+    ids = [row[0] for row in connection.execute(_PENDING, (limit,)).fetchall()]
+    whole = erased_among(connection, ids)
+    return [
+        Doom(
+            conversation_id=each,
+            rows=tuple(
+                row
+                for row in _rows_of(connection, each)
+                if row.status is Status.PURGED and (each in whole or row.reason == PURGING)
+            ),
+            is_whole=each in whole,
+        )
+        for each in ids
+    ]
+
+
+def _bury(connection: sqlite3.Connection, burials: Sequence[Burial]) -> None:
+    connection.executemany(
+        "INSERT INTO recordings (conversation_id, direction, status, started_at, first_seen_at, "
+        "purged_at) VALUES (?, ?, 'purged', ?, ?, ?) ON CONFLICT DO NOTHING",
+        [
+            (
+                each.conversation_id,
+                direction,
+                None if started_at is None else text_of(started_at),
+                text_of(first_seen_at),
+                text_of(each.at),
+            )
+            for each in burials
+            for direction, started_at, first_seen_at in each.rows
+        ],
+    )
+    connection.executemany(
+        "INSERT INTO tombstones (conversation_id, purged_at, is_done) VALUES (?, ?, 1) "
+        "ON CONFLICT DO NOTHING",
+        [(each.conversation_id, text_of(each.at)) for each in burials if each.is_whole],
+    )
+
+
+def _condemn(
+    connection: sqlite3.Connection, outcomes: Sequence[Outcome], order: str
+) -> frozenset[Outcome]:
+    whole = erased_among(connection, [each.recording.conversation_id for each in outcomes])
+    doomed = []
+    for outcome in outcomes:
+        recording = outcome.recording
+        key = (recording.conversation_id, recording.direction)
+        if recording.conversation_id in whole:
+            connection.execute(
+                "INSERT INTO recordings (conversation_id, direction, status, started_at, "
+                "first_seen_at) SELECT ?, ?, 'purged', ?, purged_at FROM tombstones "
+                "WHERE conversation_id = ? ON CONFLICT DO NOTHING",
+                (*key, _text(recording.started_at), recording.conversation_id),
+            )
+        changed = connection.execute(
+            "UPDATE recordings SET reason = 'purging', path = ? "
+            "WHERE conversation_id = ? AND direction = ? AND status = 'purged'",
+            (str(outcome.path), *key),
+        ).rowcount
+        if changed:
+            doomed.append(outcome)
+    if doomed:
+        _pin(connection, order)
+    return frozenset(doomed)
+
+
+def _text(time: datetime | None) -> str | None:
+    return None if time is None else text_of(time)

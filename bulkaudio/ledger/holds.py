@@ -1,0 +1,61 @@
+"""Legal holds: conversations that must be kept, whatever anybody wants erased."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bulkaudio.ledger.database import Database
+from bulkaudio.ledger.rows import instant_of, text_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """One conversation that is held: since when, by whom, and why if that was said."""
+
+    conversation_id: str
+    held_at: datetime
+    who: str
+    reason: str | None = None
+
+
+class Holds:
+    """The ledger's holds; every method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, holds: Sequence[Hold]) -> None:
+        """Hold conversations; one that is held already gets the newer reason, and its first date."""
+        await self._database.change(
+            lambda connection: connection.executemany(
+                "INSERT INTO holds (conversation_id, held_at, who, reason) VALUES (?, ?, ?, ?) "
+                "ON CONFLICT (conversation_id) DO UPDATE SET who = excluded.who, "
+                "reason = coalesce(excluded.reason, holds.reason)",
+                [(h.conversation_id, text_of(h.held_at), h.who, h.reason) for h in holds],
+            )
+        )
+
+    async def remove(self, conversation_ids: Sequence[str]) -> None:
+        """Hold these no longer."""
+        await self._database.change(
+            lambda connection: connection.executemany(
+                "DELETE FROM holds WHERE conversation_id = ?", [(i,) for i in conversation_ids]
+            )
+        )
+
+    async def after(self, conversation_id: str, limit: int) -> Sequence[Hold]:
+        """Return a page of holds in the order of their ids; empty at the end."""
+
+        def find(connection: sqlite3.Connection) -> Sequence[Hold]:
+            rows = connection.execute(
+                "SELECT conversation_id, held_at, who, reason FROM holds "
+                "WHERE conversation_id > ? ORDER BY conversation_id LIMIT ?",
+                (conversation_id, limit),
+            )
+            return [
+                Hold(conversation_id=row[0], held_at=instant_of(row[1]), who=row[2], reason=row[3])
+                for row in rows
+            ]
+
+        return await self._database.read(find)

@@ -1,0 +1,121 @@
+"""
+The register of what was erased and of what must not be: a file beside the ledger that only grows.
+
+A ledger that is lost is made anew from the files, and no file tells what was erased or held. Each
+line of ``.bulkaudio/tombstones.jsonl`` does, as one object of JSON; `rebuild` reads them in their
+order, and the last word on a conversation counts. A line that a crash has cut short is dropped:
+nothing was done yet of what it says.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bulkaudio.errors import StorageError
+from bulkaudio.steps import Step, reach
+from bulkaudio.stores.disk import STATE_FOLDER, Folders, create_file, open_for_reading
+
+REGISTER_FILE = "tombstones.jsonl"
+
+LINE_BYTES = 16 * 1024
+TAIL_BYTES = 64 * 1024
+
+Entry = Mapping[str, Any]
+"""One line: ``purged``, ``held`` or ``released`` is the conversation's id."""
+
+
+def append(folders: Folders, entries: Sequence[Entry]) -> None:
+    """Add lines; durable when this returns."""
+    text = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries).encode()
+    with folders.opened((STATE_FOLDER,)) as folder_fd:
+        reach(Step.REGISTER_OPEN)
+        fd = _open(folder_fd)
+        try:
+            _drop_torn_line(fd)
+            reach(Step.REGISTER_WRITE)
+            view = memoryview(text)
+            while view:
+                view = view[os.write(fd, view) :]
+            reach(Step.REGISTER_SYNC)
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        # Each time: whoever made the file may have been killed before it was synced.
+        reach(Step.REGISTER_SYNC)
+        os.fsync(folder_fd)
+
+
+def _open(folder_fd: int) -> int:
+    flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    with suppress(FileNotFoundError):
+        return os.open(REGISTER_FILE, flags, dir_fd=folder_fd)
+    return create_file(REGISTER_FILE, folder_fd)
+
+
+def _drop_torn_line(fd: int) -> None:
+    size = os.fstat(fd).st_size
+    start = max(0, size - TAIL_BYTES)
+    tail = os.pread(fd, TAIL_BYTES, start)
+    if tail and not tail.endswith(b"\n"):
+        reach(Step.REGISTER_WRITE)
+        os.ftruncate(fd, start + tail.rfind(b"\n") + 1)
+    os.lseek(fd, 0, os.SEEK_END)
+
+
+def exists(folders: Folders) -> bool:
+    """Whether anything was ever erased or held."""
+    with suppress(FileNotFoundError), folders.opened((STATE_FOLDER,)) as folder_fd:
+        os.stat(REGISTER_FILE, dir_fd=folder_fd, follow_symlinks=False)
+        return True
+    return False
+
+
+def read(folders: Folders, *, is_lenient: bool = False) -> Iterator[Entry]:
+    """
+    Yield every line in order, in constant memory.
+
+    Args:
+        is_lenient: Leave out lines that nobody can read any more.
+
+    Raises:
+        StorageError: A line is damaged: what it says must not be forgotten silently.
+    """
+    try:
+        with folders.opened((STATE_FOLDER,)) as folder_fd:
+            fd = open_for_reading(REGISTER_FILE, folder_fd)
+    except FileNotFoundError:
+        return
+    if fd is None:
+        raise damaged(folders.root, "it is no regular file")
+    with os.fdopen(fd, "rb") as file:
+        number = 0
+        while line := file.readline(LINE_BYTES):
+            number += 1
+            entry = _entry(line)
+            if entry is not None:
+                yield entry
+            elif (line.endswith(b"\n") or len(line) == LINE_BYTES) and not is_lenient:
+                raise damaged(folders.root, f"line {number} cannot be read")
+
+
+def _entry(line: bytes) -> Entry | None:
+    if not line.endswith(b"\n"):
+        return None
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return entry if isinstance(entry, dict) else None
+
+
+def damaged(root: Path, what: str) -> StorageError:
+    """Say what is wrong with an archive's register, and how one goes on."""
+    path = root / STATE_FOLDER / REGISTER_FILE
+    return StorageError(
+        f"{path}, which knows what was erased and what is held, is damaged: {what}",
+        fix="restore it from a backup, or go on without such lines by rebuild --force: what they "
+        "kept from being fetched may be fetched again then",
+    )

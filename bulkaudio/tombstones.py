@@ -1,0 +1,203 @@
+"""
+What the register beside the ledger says of erased and held conversations, and back.
+
+The ledger decides from day to day; the register is what a ledger that is made anew learns it from.
+"""
+
+import getpass
+import json
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import groupby, islice
+
+from bulkaudio.ledger.erasing import Burial, Doom
+from bulkaudio.ledger.holds import Hold
+from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.ledger.rows import SpoiltValueError, instant_of, text_of, text_or_none, time_of
+from bulkaudio.model import Direction
+from bulkaudio.naming import is_conversation_id
+from bulkaudio.stores import register
+from bulkaudio.stores.local import LocalStore
+from bulkaudio.stores.register import Entry
+
+PAGE = 500
+PURGED, HELD, RELEASED = "purged", "held", "released"
+CLEANED = "cleaned"
+"""Every ledger has forgotten what was purged before this line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """Who wants something erased, since when, and why if that was said."""
+
+    who: str
+    at: datetime
+    reason: str | None = None
+
+    def to_json(self) -> str:
+        """Write it for the ledger."""
+        return json.dumps({"who": self.who, "at": text_of(self.at), "reason": self.reason})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Order":
+        """Read what `to_json` wrote."""
+        kept = json.loads(text)
+        return cls(who=kept["who"], at=instant_of(kept["at"]), reason=kept["reason"])
+
+    @classmethod
+    def mine(cls, reason: str | None = None) -> "Order":
+        """Make one of whoever runs this process."""
+        return cls(who=user_name(), at=datetime.now(UTC), reason=reason)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """
+    How much a new ledger learnt from the register: conversations erased, and held.
+
+    Attributes:
+        is_clean: No older ledger knows anything of what was erased.
+    """
+
+    tombstones: int = 0
+    holds: int = 0
+    is_clean: bool = True
+
+
+def user_name() -> str:
+    """Name who runs this process, also where the system knows no name for them."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"
+
+
+def purged_entries(dooms: Sequence[Doom], order: Order) -> Sequence[Entry]:
+    """Say of each conversation what of it is to be gone for good."""
+    return [
+        {
+            PURGED: doom.conversation_id,
+            "is_whole": doom.is_whole,
+            "recordings": {
+                row.recording.direction.value: [
+                    text_or_none(row.recording.started_at),
+                    text_of(row.first_seen_at),
+                ]
+                for row in doom.rows
+            },
+            "at": text_of(order.at),
+            "who": order.who,
+            "reason": order.reason,
+        }
+        for doom in dooms
+    ]
+
+
+def held_entries(holds: Sequence[Hold]) -> Sequence[Entry]:
+    """Say what is held from now on."""
+    return [
+        {HELD: h.conversation_id, "at": text_of(h.held_at), "who": h.who, "reason": h.reason}
+        for h in holds
+    ]
+
+
+def released_entries(conversation_ids: Sequence[str], order: Order) -> Sequence[Entry]:
+    """Say what is held no longer."""
+    return [
+        {RELEASED: each, "at": text_of(order.at), "who": order.who, "reason": order.reason}
+        for each in conversation_ids
+    ]
+
+
+def cleaned_entry() -> Entry:
+    """Say that no ledger knows any more what was purged so far."""
+    return {CLEANED: text_of(datetime.now(UTC))}
+
+
+async def note(store: LocalStore, entries: Sequence[Entry]) -> None:
+    """Put entries into the register; durable when this returns."""
+    await store.within(lambda folders: register.append(folders, entries))
+
+
+async def restore(ledger: Ledger, store: LocalStore, *, is_lenient: bool) -> Restored:
+    """
+    Bring a new ledger everything that the register says; in constant memory.
+
+    Raises:
+        StorageError: The register is damaged, and nobody wants to go on without what is lost.
+    """
+    tombstones, is_clean = 0, True
+    async for page in _pages(store, is_lenient=is_lenient):
+        for kind, entries in groupby(page, _kind_of):
+            is_clean = kind != PURGED and (is_clean or kind == CLEANED)
+            try:
+                tombstones += await _restore(ledger, kind, list(entries))
+            except (AttributeError, LookupError, TypeError, ValueError, SpoiltValueError) as error:
+                if not is_lenient:
+                    raise register.damaged(
+                        store.root, f"it has a line that bulkaudio did not write ({error!r})"
+                    ) from error
+    holds = await _count_holds(ledger)
+    return Restored(tombstones=tombstones, holds=holds, is_clean=is_clean)
+
+
+async def _restore(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> int:
+    match kind:
+        case "purged":
+            burials = [_burial(entry) for entry in entries]
+            await ledger.erasures.bury(burials)
+            return len({each.conversation_id for each in burials})
+        case "held":
+            await ledger.holds.add([_hold(entry) for entry in entries])
+        case "released":
+            await ledger.holds.remove([str(entry[RELEASED]) for entry in entries])
+        case "cleaned":
+            pass
+        case _:
+            raise ValueError("a line of no kind")
+    return 0
+
+
+async def _pages(store: LocalStore, *, is_lenient: bool) -> AsyncIterator[Sequence[Entry]]:
+    lines = await store.within(lambda folders: register.read(folders, is_lenient=is_lenient))
+    while page := await store.within(lambda _: list(islice(lines, PAGE))):
+        yield page
+
+
+def _kind_of(entry: Entry) -> str:
+    if CLEANED in entry:
+        return CLEANED
+    for kind in (PURGED, HELD, RELEASED):
+        if kind in entry and is_conversation_id(str(entry[kind])):
+            return kind
+    return ""
+
+
+def _burial(entry: Entry) -> Burial:
+    return Burial(
+        conversation_id=entry[PURGED],
+        is_whole=bool(entry["is_whole"]),
+        at=instant_of(entry["at"]),
+        rows=tuple(
+            (Direction(direction), time_of(started_at), instant_of(first_seen_at))
+            for direction, (started_at, first_seen_at) in entry["recordings"].items()
+        ),
+    )
+
+
+def _hold(entry: Entry) -> Hold:
+    return Hold(
+        conversation_id=entry[HELD],
+        held_at=instant_of(entry["at"]),
+        who=str(entry["who"]),
+        reason=entry["reason"],
+    )
+
+
+async def _count_holds(ledger: Ledger) -> int:
+    count, last = 0, ""
+    while page := await ledger.holds.after(last, PAGE):
+        count, last = count + len(page), page[-1].conversation_id
+    return count
