@@ -42,6 +42,7 @@ STOREYS = [
         "tombstones",
         "holding",
         "purge",
+        "catalogue",
         "archive",
         "listings",
         "verify",
@@ -80,6 +81,7 @@ ONE_ROOM = {
     "aiofiles": {"stores"},
     "cyclopts": {"cli"},
     "rich": {"observe", "cli"},
+    "pyarrow": {"catalogue"},
 }
 
 MODULES = sorted(ROOT.rglob("*.py"))

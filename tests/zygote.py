@@ -41,6 +41,8 @@ PRELOADED = (
     *(
         "bulkaudio.cli.hold",
         "bulkaudio.cli.spool",
+        "bulkaudio.cli.export",
+        "bulkaudio.catalogue.text",
     ),
     *("bulkaudio.cli.signals", "bulkaudio.observe.progress", "logging.handlers"),
     *("encodings.idna", "rich.live", "rich.padding", "rich.progress_bar", "rich.table"),

@@ -84,6 +84,15 @@ do about them: try again, skip, or tell a person.
   $ bulkaudio schedule cron --out /data/calls --at 02:30 --tz Europe/London
 """
 
+EXPORT = """\
+Write the archive's catalogue, a row a recording.
+
+Columns are described in docs/schema.md. Times are UTC.
+
+  $ bulkaudio export archive --format csv > catalogue.csv
+  $ bulkaudio export archive --format parquet --since 2026-11 --output november.parquet
+"""
+
 PURGE = """\
 Erase recordings for good, and keep them from being fetched again.
 
@@ -124,6 +133,7 @@ COMMANDS = (
     ("verify", "bulkaudio.cli.verify:verify", LOOK, VERIFY),
     ("rebuild", "bulkaudio.cli.rebuild:rebuild", LOOK, REBUILD),
     ("schedule", "bulkaudio.cli.schedule:schedule", LOOK, SCHEDULE),
+    ("export", "bulkaudio.cli.export:export", LOOK, EXPORT),
     ("purge", "bulkaudio.cli.purge:purge", LOOK, PURGE),
     ("hold", "bulkaudio.cli.hold:hold", LOOK, HOLD),
     ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),
@@ -151,8 +161,8 @@ def make_app() -> App:
         app.command(path, name=name, group=group, help=text, sort_key=position)
     # What is set for the nightly job must not send the demo into its archive.
     app["demo"].config = ()
-    # Nor decide what is erased, or held.
-    for name in ("purge", "hold"):
+    # Nor decide what is erased, held, or left out of a catalogue.
+    for name in ("export", "purge", "hold"):
         app[name].config = ()
     return app
 

@@ -1,0 +1,1 @@
+"""The ledger as a table for others: a row a recording, in a schema that stays."""
