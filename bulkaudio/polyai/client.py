@@ -37,7 +37,12 @@ from bulkaudio.polyai.translate import (
     Target,
     sending_failure,
 )
-from bulkaudio.polyai.transport import GuardedResolver, checked_proxy, trusting_context
+from bulkaudio.polyai.transport import (
+    GuardedResolver,
+    WitnessedResponse,
+    checked_proxy,
+    trusting_context,
+)
 from bulkaudio.settings import Connection, Secret
 from bulkaudio.version import __version__
 
@@ -139,6 +144,7 @@ class Session:
             ),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            response_class=WitnessedResponse,
             trust_env=False,
         )
         return self
@@ -169,7 +175,7 @@ class Session:
         self._under_way += 1
         try:
             sent = await self._send(request, carried)
-            if sent.raw.status == 401:
+            if sent.raw.status == 401 and not request.is_anonymous:
                 await self._renew_key(request.host, carried)
             response = await receive(sent, self._limits)
             answer = response.answer
@@ -225,24 +231,22 @@ class Session:
         started_at = asyncio.get_running_loop().time()
         visited: list[URL] = []
         while True:
-            headers = _Headers(
-                {
-                    "Accept": request.accept,
-                    "Accept-Encoding": "identity",
-                    "User-Agent": f"bulkaudio/{__version__}",
-                }
-            )
+            headers = _headers_of(request)
             target = Target(
                 host=url.raw_authority,
                 is_home=is_home(url, origin),
                 evidence=Evidence(correlation_id=own_id),
             )
+            if target.is_home and not request.is_anonymous:
+                headers["x-api-key"] = key.reveal()
             if target.is_home:
-                headers |= {"x-api-key": key.reveal(), CORRELATION_HEADER: own_id}
+                headers[CORRELATION_HEADER] = own_id
             raw = await self._get(url, headers, target)
             if raw.status not in STATUSES:
                 first_byte_s = asyncio.get_running_loop().time() - started_at
-                return Sent(raw=raw, correlation_id=own_id, first_byte_s=first_byte_s, key=key)
+                # The one that was sent, which may have been rotated meanwhile, comes first.
+                keys = (key, *(each.value for each in self._keys.values()))
+                return Sent(raw=raw, correlation_id=own_id, first_byte_s=first_byte_s, keys=keys)
             raw.close()
             visited.append(url)
             try:
@@ -271,6 +275,19 @@ class Session:
             failure = sending_failure(error, target)
         # Out here the failure has no context: aiohttp's errors hold the headers, and so the key.
         raise failure
+
+
+def _headers_of(request: Request) -> _Headers:
+    headers = _Headers(
+        {
+            "Accept": request.accept,
+            "Accept-Encoding": "identity",
+            "User-Agent": f"bulkaudio/{__version__}",
+        }
+    )
+    if request.first_bytes is not None:
+        headers["Range"] = f"bytes=0-{request.first_bytes - 1}"
+    return headers
 
 
 def _is_usable(key: Secret) -> bool:

@@ -28,12 +28,16 @@ class Request:
     Attributes:
         segments: Path below the base URL, each to be encoded by itself.
         query: Names may repeat; order is kept.
+        first_bytes: Asks for so many bytes from the beginning instead of all; None: for all.
+        is_anonymous: Goes out without a key, to learn whether the host answers at all.
     """
 
     host: Host
     segments: tuple[str, ...]
     query: tuple[tuple[str, str], ...] = ()
     accept: str = "application/json"
+    first_bytes: int | None = None
+    is_anonymous: bool = False
 
 
 def url_of(base: str, request: Request) -> URL:

@@ -1,6 +1,7 @@
 """An answer: its head reduced to what decides, its body as a stream that cannot hang or swell."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,10 +10,12 @@ from typing import Self
 import aiohttp
 
 from bulkaudio.model import Evidence
+from bulkaudio.naming import printable
 from bulkaudio.policy import Answer, Reason
 from bulkaudio.polyai.envelope import MAX_ENVELOPE_BYTES, Envelope, correlation_id, read_envelope
 from bulkaudio.polyai.throughput import Throughput, TransferLimits
 from bulkaudio.polyai.translate import WIRE_ERRORS, BodyTooLarge, reading_failure
+from bulkaudio.polyai.transport import WitnessedResponse
 from bulkaudio.retry import AttemptFailed
 from bulkaudio.settings import Secret
 
@@ -39,7 +42,7 @@ class Response:
     content_length: int | None
     framed: bool
     first_byte_s: float
-    _raw: aiohttp.ClientResponse
+    _sent: "Sent"
     _limits: TransferLimits
 
     @property
@@ -59,7 +62,20 @@ class Response:
             AttemptFailed: When it breaks off, stalls or falls silent.
             BodyTooLarge: Before more than the limit was handed out.
         """
-        return _Body(self, self._raw.content, self._limits)
+        return _Body(self, self._sent.raw.content, self._limits)
+
+    def header(self, name: str) -> str | None:
+        """Return a header, fit for a terminal; None without it, or where the key stands in it."""
+        value = self._sent.quotable(self._sent.raw.headers.get(name))
+        return None if value is None else printable(value, 200)
+
+    @property
+    def certificate_until(self) -> datetime | None:
+        """When the certificate ends that the answer came under; None without TLS."""
+        raw = self._sent.raw
+        certificate = raw.certificate if isinstance(raw, WitnessedResponse) else {}
+        end = certificate.get("notAfter")
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(end), UTC) if end else None
 
 
 class _Body:
@@ -117,17 +133,19 @@ class Sent:
 
     Attributes:
         correlation_id: Which the request carried.
-        key: That no part of the answer may bring back; a gateway's error can echo our headers.
+        keys: That no part of the answer may bring back: a gateway's error can echo our headers, and
+            one gateway may stand before both hosts.
     """
 
     raw: aiohttp.ClientResponse
     correlation_id: str
     first_byte_s: float
-    key: Secret
+    keys: tuple[Secret, ...]
 
     def quotable(self, text: str | None) -> str | None:
-        """Return a text of the answer, unless the key stands in it."""
-        return None if text is None or self.key.reveal() in text else text
+        """Return a text of the answer, unless a key stands in it."""
+        is_safe = text is not None and not any(key.reveal() in text for key in self.keys)
+        return text if is_safe else None
 
 
 async def receive(sent: Sent, limits: TransferLimits) -> Response:
@@ -159,7 +177,7 @@ async def receive(sent: Sent, limits: TransferLimits) -> Response:
         content_length=length,
         framed=is_chunked or length is not None,
         first_byte_s=sent.first_byte_s,
-        _raw=raw,
+        _sent=sent,
         _limits=limits,
     )
 

@@ -22,6 +22,9 @@ from bulkaudio.retry import AttemptFailed
 WIRE_ERRORS = (aiohttp.ClientError, HttpProcessingError, OSError, Refused)
 """Everything that sending a request or reading an answer may raise; a timeout is an `OSError`."""
 
+REDIRECTED = "redirected to "
+"""Begins the note of a failure that is not the configured host's."""
+
 _SOCKET_ERRORS = ("ConnectionResetError", "ConnectionAbortedError", "BrokenPipeError", "OSError")
 
 
@@ -96,6 +99,8 @@ def sending_failure(error: BaseException, target: Target) -> Failure:
             failure = _local_failure(error) or AttemptFailed(
                 _reason(error), evidence=target.evidence
             )
+    if not target.is_home:
+        failure.add_note(f"{REDIRECTED}{target.host}")
     return _chained(failure, error)
 
 

@@ -2,12 +2,15 @@
 
 import socket
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
+import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
 from aiohttp.resolver import ThreadedResolver
 
 from bulkaudio.errors import UsageError
@@ -60,6 +63,24 @@ def checked_proxy(proxy: str | None) -> str | None:
     if parts.scheme not in {"http", "https"} or not is_whole:
         raise UsageError("the address given as --proxy is not that of an HTTP proxy", fix=fix)
     return proxy
+
+
+class WitnessedResponse(aiohttp.ClientResponse):
+    """
+    An answer that remembers whose certificate it came under.
+
+    Attributes:
+        certificate: As `ssl.SSLSocket.getpeercert` has it; empty without TLS.
+    """
+
+    certificate: Mapping[str, Any] = MappingProxyType({})
+
+    async def start(self, connection: Connection) -> Self:
+        """Look before the body is read: an answer that came whole lets go of its connection."""
+        if connection.transport is not None:
+            self.certificate = connection.transport.get_extra_info("peercert") or {}
+        await super().start(connection)
+        return self
 
 
 class GuardedResolver(AbstractResolver):
