@@ -15,7 +15,7 @@ from traceback import clear_frames
 from typing import Any, TypeVar
 
 from bulkaudio.errors import LedgerError
-from bulkaudio.ledger.faults import NewerLedgerError, damaged, is_sticky, translated
+from bulkaudio.ledger.faults import NewerLedgerError, damaged, is_sticky, missing, translated
 from bulkaudio.ledger.files import InPlace, create_private, rebuild_command, sync_folder
 from bulkaudio.ledger.migrations import APPLICATION_ID, MIGRATIONS, migrate, version_of
 from bulkaudio.steps import Step, reach
@@ -163,10 +163,7 @@ class Database:
         with translated(self._path):
             is_new = is_absent(self._path)
             if is_new and not is_new_allowed:
-                raise LedgerError(
-                    f"the ledger {self._path} is missing beside saved recordings",
-                    fix=f"make it anew from the files kept: {rebuild_command(self._path)}",
-                )
+                raise missing(self._path)
             if is_new and not self._path.exists():
                 create_private(self._path)
             reach(Step.LEDGER_OPEN)

@@ -69,6 +69,14 @@ def translated(path: Path) -> Iterator[None]:
         ) from error
 
 
+def missing(path: Path) -> LedgerError:
+    """Say that a ledger is gone where recordings are, and how it is made anew."""
+    return LedgerError(
+        f"the ledger {path} is missing beside saved recordings",
+        fix=f"make it anew from the files kept: {rebuild_command(path)}",
+    )
+
+
 def damaged(path: Path, found: object) -> LedgerError:
     """Say that a ledger is spoilt, by what, and how it is made anew."""
     return LedgerError(

@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from bulkaudio.errors import ArchiveBusyError, LedgerError
+from bulkaudio.errors import ArchiveBusyError
 from bulkaudio.ledger import rehearsal
 from bulkaudio.ledger.database import (
     CACHE_KIB,
@@ -25,8 +25,7 @@ from bulkaudio.ledger.database import (
     check_identity,
     is_absent,
 )
-from bulkaudio.ledger.faults import translated
-from bulkaudio.ledger.files import rebuild_command
+from bulkaudio.ledger.faults import missing, translated
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.migrations import MIGRATIONS, migrate, version_of
 from bulkaudio.model import Batch, Conversation, Direction, Plan
@@ -55,10 +54,7 @@ class ReadOnlyDatabase(Database):
             self._identity = self._look()
             is_new = is_absent(self._path)
             if is_new and not is_new_allowed:
-                raise LedgerError(
-                    f"the ledger {self._path} is missing beside saved recordings",
-                    fix=f"make it anew from the files kept: {rebuild_command(self._path)}",
-                )
+                raise missing(self._path)
             connection = _empty() if is_new else self._open()
             connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
         self._connection = connection
@@ -68,7 +64,7 @@ class ReadOnlyDatabase(Database):
         wal = self._path.with_name(f"{self._path.name}-wal")
         has_log = wal.exists() and wal.stat().st_size > 0
         if not has_log:
-            connection = _immutable(self._path)
+            connection = immutable(self._path)
             try:
                 check_identity(connection, self._path, is_new_allowed=False)
                 check_content(connection, self._path)
@@ -187,7 +183,7 @@ def _empty() -> sqlite3.Connection:
     return connection
 
 
-def _immutable(path: Path) -> sqlite3.Connection:
+def immutable(path: Path) -> sqlite3.Connection:
     """Open a database so that SQLite neither locks it nor looks for a log."""
     uri = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
     return sqlite3.connect(uri, uri=True, isolation_level=None)

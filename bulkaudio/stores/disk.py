@@ -116,12 +116,17 @@ def make_root(root: Path) -> None:
                 let_go(parent_fd)
         let_go(open_any_folder(root))
     except FileNotFoundError as error:
-        raise StorageError(
-            f"the folder {root} cannot be made: {error.strerror}",
-            fix="use another folder, one whose disk takes folders",
-        ) from error
+        raise unmakeable(root, error) from error
     except OSError as error:
         raise storage_error(root, error) from error
+
+
+def unmakeable(root: Path, error: FileNotFoundError) -> StorageError:
+    """Say of a folder that nothing keeps it from being made but the disk it would be on."""
+    return StorageError(
+        f"the folder {root} cannot be made: {error.strerror}",
+        fix="use another folder, one whose disk takes folders",
+    )
 
 
 def make_folder(name: str, parent_fd: int) -> None:

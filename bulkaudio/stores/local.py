@@ -67,7 +67,7 @@ class LocalStore:
     @staticmethod
     async def is_empty(root: Path) -> bool:
         """Whether no recording is kept there, erased or held: only then may a ledger begin."""
-        return await asyncio.to_thread(_is_empty, root)
+        return await asyncio.to_thread(is_empty, root)
 
     @classmethod
     async def open(cls, root: Path, *, layout: Layout, executor_threads: int = 8) -> "LocalStore":
@@ -288,7 +288,8 @@ def _prove_writable(bench_fd: int) -> None:
         unlink_if_there(name, bench_fd)
 
 
-def _is_empty(root: Path) -> bool:
+def is_empty(root: Path) -> bool:
+    """Whether no recording is kept below `root`; blocks."""
     with translated(root):
         try:
             folders = Folders(root)

@@ -1,0 +1,147 @@
+"""
+A look at a ledger that leaves no trace: nothing is written, locked, migrated or recovered.
+
+For a diagnosis, which has to be bounded in time: everything happens in the caller's thread. Whoever
+reads so while a run begins may see half of it, so what is found counts only when the file was the
+same before and after; `bulkaudio.ledger.readonly` sees to that by itself.
+"""
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from bulkaudio.ledger.database import check_header, check_identity, check_whole, is_absent
+from bulkaudio.ledger.faults import translated
+from bulkaudio.ledger.ledger import LEFT
+from bulkaudio.ledger.readonly import immutable
+from bulkaudio.model import Status
+
+WAL = "-wal"
+STEPS_BETWEEN_LOOKS = 10_000
+"""Of SQLite's own machine, between two looks at the clock."""
+
+MOST_COPIED_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contents:
+    """
+    What a ledger says of its archive.
+
+    Attributes:
+        unsettled: Recordings that a later run takes up.
+    """
+
+    pins: Mapping[str, str]
+    saved: int
+    saved_bytes: int
+    unsettled: int
+    has_finished_listing: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Glance:
+    """
+    What a look found.
+
+    Attributes:
+        contents: None where there is no ledger yet, or none that may be looked into.
+        is_checked: Every page and every index was; False when the time did not suffice.
+        was_killed: A run ended without closing it; the next one takes up what it left.
+    """
+
+    contents: Contents | None = None
+    is_checked: bool = False
+    was_killed: bool = False
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a ledger at ``ARCHIVE/.bulkaudio/ledger.db``; raises `LedgerError`."""
+    with translated(path):
+        return not is_absent(path)
+
+
+def glance(path: Path, *, check_s: float) -> Glance:
+    """
+    Look at the ledger at ``ARCHIVE/.bulkaudio/ledger.db``; blocks.
+
+    Args:
+        check_s: How long walking every page and index may take; 0 leaves it out.
+
+    Raises:
+        LedgerError: It is damaged, somebody else's, or newer than this program.
+    """
+    with translated(path):
+        if is_absent(path):
+            return Glance()
+        check_header(path)
+        wal = path.with_name(path.name + WAL)
+        was_killed = wal.exists() and wal.stat().st_size > 0
+        if was_killed and path.stat().st_size + wal.stat().st_size > MOST_COPIED_BYTES:
+            return Glance(was_killed=True)
+        with _readable(path, has_wal=was_killed) as connection:
+            check_identity(connection, path, is_new_allowed=True)
+            if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                return Glance(was_killed=was_killed)
+            is_checked = _is_whole(connection, path, check_s)
+            return Glance(
+                contents=_contents(connection), is_checked=is_checked, was_killed=was_killed
+            )
+
+
+@contextmanager
+def _readable(path: Path, *, has_wal: bool) -> Iterator[sqlite3.Connection]:
+    """
+    Lend a connection that changes nothing.
+
+    What a killed run left in the log is read from a copy: SQLite would take it up in place.
+    """
+    if not has_wal:
+        with closing(immutable(path)) as connection:
+            yield connection
+        return
+    with TemporaryDirectory(prefix="bulkaudio-doctor-") as folder:
+        copy = Path(folder) / path.name
+        for part in ("", WAL):
+            shutil.copyfile(path.with_name(path.name + part), copy.with_name(copy.name + part))
+        with closing(sqlite3.connect(copy)) as connection:
+            yield connection
+
+
+def _is_whole(connection: sqlite3.Connection, path: Path, check_s: float) -> bool:
+    if check_s <= 0:
+        return False
+    give_up_at = time.monotonic() + check_s
+    connection.set_progress_handler(lambda: int(time.monotonic() > give_up_at), STEPS_BETWEEN_LOOKS)
+    try:
+        check_whole(connection, path, "integrity_check")
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
+            raise
+        return False
+    finally:
+        connection.set_progress_handler(None, 0)
+    return True
+
+
+def _contents(connection: sqlite3.Connection) -> Contents:
+    rows = connection.execute(
+        "SELECT status, count(*), coalesce(sum(bytes), 0) FROM recordings GROUP BY status"
+    )
+    totals = {status: (count, size) for status, count, size in rows}
+    saved, saved_bytes = totals.get(Status.SAVED, (0, 0))
+    (finished,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM listings WHERE state = 'finished')"
+    ).fetchone()
+    return Contents(
+        pins=dict(connection.execute("SELECT name, value FROM archive")),
+        saved=saved,
+        saved_bytes=saved_bytes,
+        unsettled=sum(totals.get(status, (0, 0))[0] for status in LEFT),
+        has_finished_listing=bool(finished),
+    )
