@@ -136,25 +136,40 @@ class Verdicts:
     def _key_refused(self, evidence: Evidence) -> Exception:
         if self._reread_key():
             return AttemptFailed("http_401", evidence=evidence, is_throttle=True)
-        return KeyRefusedError(
-            f"PolyAI refused the key from {self._wording.key_source} (401)",
-            fix="keys are scoped to a region and expire when rotated: check --region, "
-            "or ask PolyAI for a new key",
-            correlation_id=evidence.correlation_id,
-        )
+        return key_refused(self._wording.key_source, evidence.correlation_id)
 
     def _lost_way(self, ruling: Ruling, evidence: Evidence) -> Exception:
         if self._lost < WRONG_HOST_STREAK:
             return AttemptFailed(ruling.reason, evidence=evidence)
         if ruling.action is Action.WRONG_AGENT:
-            return WrongHostError(
-                f"PolyAI does not know the agent {self._wording.agent!r}",
-                fix="check --agent and --region: both stand in the address of Agent Studio, "
-                "https://studio.REGION.poly.ai/ACCOUNT/AGENT/",
-                correlation_id=evidence.correlation_id,
-            )
-        return WrongHostError(
-            "the host answers 404 without one of PolyAI's error codes: it does not know recordings",
-            fix=self._wording.right_host,
-            correlation_id=evidence.correlation_id,
-        )
+            return unknown_agent(self._wording.agent, evidence.correlation_id)
+        return wrong_host("recordings", self._wording.right_host, evidence.correlation_id)
+
+
+def key_refused(source: str, correlation_id: str | None) -> KeyRefusedError:
+    """Say that a key opens nothing."""
+    return KeyRefusedError(
+        f"PolyAI refused the key from {source} (401)",
+        fix="keys are scoped to a region and expire when rotated: check --region, "
+        "or ask PolyAI for a new key",
+        correlation_id=correlation_id,
+    )
+
+
+def unknown_agent(agent: str, correlation_id: str | None) -> WrongHostError:
+    """Say that there is no such agent."""
+    return WrongHostError(
+        f"PolyAI does not know the agent {agent!r}",
+        fix="check --agent and --region: both stand in the address of Agent Studio, "
+        "https://studio.REGION.poly.ai/ACCOUNT/AGENT/",
+        correlation_id=correlation_id,
+    )
+
+
+def wrong_host(what: str, fix: str, correlation_id: str | None) -> WrongHostError:
+    """Say that something answers that is not PolyAI, or not the part of it that was meant."""
+    return WrongHostError(
+        f"the host answers 404 without one of PolyAI's error codes: it does not know {what}",
+        fix=fix,
+        correlation_id=correlation_id,
+    )
