@@ -15,6 +15,7 @@ import struct
 import sys
 import tempfile
 import termios
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -57,7 +58,7 @@ FORMAT = """\
 """
 
 
-def in_terminal(arguments: list[str], folder: Path) -> str:
+def in_terminal(arguments: list[str], folder: Path, more: Mapping[str, str] | None = None) -> str:
     """Run the program in a terminal of its own; return all that it wrote there."""
     child, terminal = pty.fork()
     if child == 0:
@@ -69,6 +70,7 @@ def in_terminal(arguments: list[str], folder: Path) -> str:
             "HOME": str(folder),
             "TERM": "xterm-256color",
             "LANG": "C.UTF-8",
+            **(more or {}),
         }
         os.execve(sys.executable, [sys.executable, "-m", "bulkaudio", *arguments], environment)  # noqa: S606
     fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))

@@ -63,6 +63,7 @@ STOREYS = [
         "inquiry",
         "foretold",
         "rehearse",
+        "doctor",
         "api",
         "demo",
     ],

@@ -340,9 +340,17 @@ class Certificates:
         self._ca.cert_pem.write_to_path(str(path))
         return path
 
-    def context(self, *names: str, expired: bool = False) -> ssl.SSLContext:
-        """Return a server's context with a certificate for these names (default 127.0.0.1)."""
-        end = datetime.now(UTC) - timedelta(days=1) if expired else None
+    def context(
+        self, *names: str, expired: bool = False, days: float | None = None
+    ) -> ssl.SSLContext:
+        """
+        Return a server's context with a certificate for these names (default 127.0.0.1).
+
+        Args:
+            days: How much longer it holds.
+        """
+        days = -1 if expired else days
+        end = None if days is None else datetime.now(UTC) + timedelta(days=days)
         start = datetime.now(UTC) - timedelta(days=30)
         leaf = self._ca.issue_cert(*(names or ("127.0.0.1",)), not_before=start, not_after=end)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

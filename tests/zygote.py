@@ -29,6 +29,9 @@ PRELOADED = (
     *("bulkaudio.cli.verify", "bulkaudio.cli.rebuild", "bulkaudio.cli.mistakes", "bulkaudio.api"),
     *(
         "bulkaudio.cli.demo",
+        "bulkaudio.cli.doctor",
+        "bulkaudio.cli.diagnosis",
+        "bulkaudio.doctor.examine",
         "bulkaudio.cli.request",
         "bulkaudio.cli.result",
         "bulkaudio.cli.garbage",

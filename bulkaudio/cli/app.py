@@ -112,6 +112,20 @@ Forbid to erase conversations, as a legal hold does.
   $ bulkaudio hold archive remove CA0123
 """
 
+DOCTOR = """\
+Look at everything that a download needs, and tell how to mend what is amiss.
+
+Takes the options of download. Looks at the configuration, the names, certificates, answers and clocks \
+of both hosts, both keys, the agent, the archive's folder, disk, space and ledger; leaves the archive as \
+it is.
+
+  $ bulkaudio doctor --agent PROJECT-1 --account ws-1 --region uk --out archive
+  $ bulkaudio doctor --out archive --probe CA0123456789abcdef0123456789abcdef
+
+Ends with 0 when nothing would stop a download, else with the exit code that is to be mended first: 2 \
+configuration, 4 key, 6 this machine, 5 PolyAI.
+"""
+
 SIMULATE = """\
 Run a PolyAI stand-in on this machine.
 
@@ -136,6 +150,7 @@ COMMANDS = (
     ("export", "bulkaudio.cli.export:export", LOOK, EXPORT),
     ("purge", "bulkaudio.cli.purge:purge", LOOK, PURGE),
     ("hold", "bulkaudio.cli.hold:hold", LOOK, HOLD),
+    ("doctor", "bulkaudio.cli.doctor:doctor", LOOK, DOCTOR),
     ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),
     ("demo", "bulkaudio.cli.demo:demo", TRY, DEMO),
 )
@@ -196,7 +211,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _end_badly(arguments: Sequence[str], error: BulkAudioError) -> int:
-    """Tell the error; scripts get their line also when `download` did not get as far as to run."""
+    """Tell the error; scripts get their line also when a command did not get as far as to run."""
     # Parsing may be what went wrong, so it cannot be asked.
     flags = [each for each in arguments if set(each) == {"-", "v"} or each == "--verbose"]
     verbosity = sum(1 if flag == "--verbose" else flag.count("v") for flag in flags)
@@ -206,6 +221,11 @@ def _end_badly(arguments: Sequence[str], error: BulkAudioError) -> int:
 
         with survived_pipe():
             print(early_line(error), flush=True)
+    if arguments[:1] == ["doctor"] and "--json" in arguments:
+        from bulkaudio.cli.doctor import early_report
+
+        with survived_pipe():
+            print(early_report(error), flush=True)
     return code
 
 

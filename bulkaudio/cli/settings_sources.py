@@ -89,14 +89,22 @@ class TomlFile:
                     fix="check --config and BULKAUDIO_CONFIG",
                 )
             return path
-        return next((path for path in self._usual() if _is_file(path)), None)
+        return configuration_file(None, self.environ)
 
-    def _usual(self) -> Iterator[Path]:
-        home = self.environ.get("HOME")
-        base = self.environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
-        if base and Path(base).is_absolute():
-            yield Path(base) / "bulkaudio" / "bulkaudio.toml"
-        yield Path("/etc/bulkaudio/bulkaudio.toml")
+
+def configuration_file(named: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Return the file that options are read from: the one that was named, else the usual one."""
+    if named is not None:
+        return named.expanduser()
+    return next((path for path in _usual(environ) if _is_file(path)), None)
+
+
+def _usual(environ: Mapping[str, str]) -> Iterator[Path]:
+    home = environ.get("HOME")
+    base = environ.get("XDG_CONFIG_HOME") or (f"{home}/.config" if home else "")
+    if base and Path(base).is_absolute():
+        yield Path(base) / "bulkaudio" / "bulkaudio.toml"
+    yield Path("/etc/bulkaudio/bulkaudio.toml")
 
 
 def _is_file(path: Path, *, unless: bool = False) -> bool:

@@ -1,0 +1,1 @@
+"""What `download` needs, looked at one by one: configuration, hosts, keys, agent, disk, ledger."""

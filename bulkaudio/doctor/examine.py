@@ -1,0 +1,113 @@
+"""
+All checks of one subject: what does not depend on another at once, everything bounded in time.
+
+A check that fails is a value in the report; only a bug, or an interrupt, is raised.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+
+from bulkaudio.doctor.archive_checks import disk_checks, ledger_check, unlooked
+from bulkaudio.doctor.check import (
+    CONFIGURATION,
+    Check,
+    Report,
+    Status,
+    fail,
+    fail_for,
+    in_order,
+    skip,
+)
+from bulkaudio.doctor.ground import LedgerLook, look_at_disk, look_at_ledger
+from bulkaudio.doctor.keys import Keys
+from bulkaudio.doctor.network import Network
+from bulkaudio.doctor.patience import within
+from bulkaudio.doctor.source import source_check
+from bulkaudio.doctor.subject import CONFIGURATION_CHECK, Bound, Subject, bind
+from bulkaudio.errors import BulkAudioError, KeyRefusedError, StorageError
+
+LOOK_S, KEYS_S, DISK_S, WALK_S = 10.0, 60.0, 20.0, 20.0
+
+
+async def examine(subject: Subject, *, probe_id: str | None = None) -> Report:
+    """Make every check; with `probe_id` also fetch that recording twice."""
+    ledger = await _ledger(subject, check_s=0.0)
+    bound = await _bound(subject, ledger)
+    network = Network(subject=subject, bound=bound, keys=await _keys(subject, bound))
+    try:
+        async with asyncio.TaskGroup() as group:
+            archive = group.create_task(_archive(subject))
+            hosts = group.create_task(network.checks())
+            source = group.create_task(source_check(subject, ledger))
+    except ExceptionGroup as several:
+        raise several.exceptions[0] from several
+    checks = in_order((bound.check, source.result(), *hosts.result(), *archive.result()))
+    if probe_id is None:
+        return Report(checks=checks)
+    return await _probed(network, probe_id, checks)
+
+
+async def _probed(network: Network, probe_id: str, checks: Sequence[Check]) -> Report:
+    by_name = {check.name: check for check in checks}
+    is_open = by_name["recordings.key"].status in {Status.OK, Status.WARN}
+    found = await network.probe(probe_id) if is_open else None
+    if found is None:
+        needs = skip("probe.original", "needs a key that the recordings' host accepts: see above")
+        return Report(checks=(*checks, needs))
+    return Report(checks=(*checks, *found.checks()), probe=found.document())
+
+
+async def _ledger(subject: Subject, *, check_s: float) -> LedgerLook:
+    if subject.archive is None:
+        return LedgerLook()
+    try:
+        work = partial(look_at_ledger, subject.archive, check_s=check_s)
+        return await within(LOOK_S + check_s, work)
+    except TimeoutError:
+        return LedgerLook(is_begun=True, error=_dead_disk(subject))
+
+
+async def _archive(subject: Subject) -> Sequence[Check]:
+    root = subject.archive
+    if root is None:
+        return tuple(unlooked("no archive is named: --out DIR"))
+    try:
+        disk = await within(DISK_S, partial(look_at_disk, root))
+    except TimeoutError:
+        first, *others = unlooked("needs the disk")
+        return (fail_for(first.name, _dead_disk(subject)), *others)
+    ledger = await _ledger(subject, check_s=WALK_S)
+    least = subject.request.place.min_free_bytes
+    if disk.error is not None and isinstance(ledger.error, StorageError):
+        # Who may not enter the folder has one fault, not two.
+        return (*disk_checks(disk, ledger, least), skip("archive.ledger", "needs the folder"))
+    return (*disk_checks(disk, ledger, least), ledger_check(ledger))
+
+
+def _dead_disk(subject: Subject) -> StorageError:
+    return StorageError(
+        f"the disk of {subject.archive} does not answer",
+        fix="check it (dmesg), and the network where it is one of another machine",
+    )
+
+
+async def _bound(subject: Subject, ledger: LedgerLook) -> Bound:
+    try:
+        return await within(LOOK_S, lambda: bind(subject, ledger.pins, has_saved=ledger.has_saved))
+    except TimeoutError:
+        words = "the file named by --ca-bundle cannot be read in time"
+        return Bound(check=fail(CONFIGURATION_CHECK, words, "check its disk", CONFIGURATION))
+
+
+async def _keys(subject: Subject, bound: Bound) -> Keys:
+    region = bound.region
+    if region is None:
+        return Keys()
+    try:
+        return Keys(found=await within(KEYS_S, lambda: subject.find_keys(region)))
+    except BulkAudioError as error:
+        return Keys(error=error)
+    except TimeoutError:
+        words = f"no key came within {KEYS_S:.0f}s from the file or pipe that was named"
+        return Keys(error=KeyRefusedError(words, fix="check --api-key-file"))

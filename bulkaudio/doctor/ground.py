@@ -1,0 +1,194 @@
+"""A look at the archive, its disk and its ledger, which leaves all of them as they were. Blocks."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bulkaudio.archive import LEDGER_FILE, check_pins, is_archive
+from bulkaudio.errors import ArchiveBusyError, LedgerError, LocalError
+from bulkaudio.ledger.faults import missing
+from bulkaudio.ledger.glance import Contents, Glance, glance, is_there
+from bulkaudio.model import Direction
+from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, storage_error, unmakeable
+from bulkaudio.stores.local import is_empty
+from bulkaudio.stores.lock import Glimpse
+from bulkaudio.stores.trial import (
+    PREFIX,
+    Exposure,
+    Room,
+    Shortcoming,
+    exposures,
+    file_system_of,
+    home_of,
+    room_of,
+    try_out,
+)
+
+OURS = (
+    STATE_FOLDER,
+    f"{STATE_FOLDER}/{LEDGER_FILE}",
+    f"{STATE_FOLDER}/lock",
+    SIDECAR_FOLDER,
+    *Direction,
+)
+
+
+UNSEEN = Glance()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerLook:
+    """
+    What is to be said of a ledger.
+
+    Attributes:
+        is_begun: There is an archive.
+        holder: That a run holds it, and which; nothing else is known then but, perhaps, what it remembers.
+    """
+
+    is_begun: bool = False
+    holder: str | None = None
+    error: LocalError | None = None
+    found: Glance = UNSEEN
+    remembered: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def contents(self) -> Contents | None:
+        """What the ledger says, where it was read."""
+        return self.found.contents
+
+    @property
+    def pins(self) -> Mapping[str, str]:
+        """What the archive remembers, as far as that is known."""
+        return self.contents.pins if self.contents else self.remembered
+
+    @property
+    def has_saved(self) -> bool:
+        """Whether a recording is known to be saved: then nothing of it may be contradicted."""
+        return self.contents is not None and self.contents.saved > 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiskLook:
+    """
+    What is to be said of an archive's folder and disk.
+
+    Attributes:
+        home: The nearest folder that is there, and was tried out.
+        error: Why nothing could be made there.
+    """
+
+    root: Path
+    is_there: bool = False
+    home: Path | None = None
+    error: OSError | None = None
+    file_system: str | None = None
+    shortcomings: tuple[Shortcoming, ...] = ()
+    exposures: tuple[Exposure, ...] = ()
+    room: Room | None = None
+
+
+def look_at_disk(root: Path) -> DiskLook:
+    """Find out what the archive's disk can do, by doing it beside the archive's own files."""
+    home = None
+    try:
+        is_dir, home = root.is_dir(), home_of(root)
+        room, kind = room_of(home), file_system_of(home)
+        return DiskLook(
+            root=root,
+            is_there=is_dir,
+            home=home,
+            file_system=kind,
+            room=room,
+            exposures=exposures(root, OURS) if is_dir else (),
+            shortcomings=try_out(home),
+        )
+    except OSError as error:
+        return DiskLook(root=root, home=home, error=error)
+
+
+def look_at_ledger(root: Path, *, check_s: float) -> LedgerLook:
+    """
+    Read an archive's ledger, and walk all of it in as much time as is given.
+
+    A run that begins meanwhile makes what was read worthless, and is then what is found.
+    """
+    try:
+        if not is_archive(root):
+            return LedgerLook()
+        lock, path = root / STATE_FOLDER / "lock", root / STATE_FOLDER / LEDGER_FILE
+        holder = _holder_of(lock)
+        if holder is not None:
+            return LedgerLook(is_begun=True, holder=holder, remembered=_remembered(path))
+        before = _stamp(path)
+        look = _read(root, path, check_s)
+        is_changed = _stamp(path) != before
+        holder = _holder_of(lock)
+    except LocalError as error:
+        return LedgerLook(is_begun=True, error=error)
+    if holder is not None or (is_changed and look.error is not None):
+        return LedgerLook(
+            is_begun=True,
+            holder=holder or f"another run holds {root}: it has just begun",
+            remembered=look.remembered,
+        )
+    return look
+
+
+def _read(root: Path, path: Path, check_s: float) -> LedgerLook:
+    try:
+        if not is_there(path):
+            error = None if is_empty(root) else missing(path)
+            return LedgerLook(is_begun=True, error=error)
+        found = glance(path, check_s=check_s)
+        pins = found.contents.pins if found.contents else {}
+        check_pins(pins, path)
+    except LocalError as error:
+        return LedgerLook(is_begun=True, error=error)
+    return LedgerLook(is_begun=True, found=found, remembered=pins)
+
+
+def _remembered(path: Path) -> Mapping[str, str]:
+    """What the archive of a running run remembers, as far as it stands in the file itself."""
+    try:
+        found = glance(path, check_s=0) if is_there(path) else UNSEEN
+        pins = found.contents.pins if found.contents else {}
+        check_pins(pins, path)
+    except LedgerError:
+        return {}
+    return pins
+
+
+def _holder_of(lock: Path) -> str | None:
+    try:
+        with Glimpse(lock):
+            return None
+    except ArchiveBusyError as error:
+        return error.message
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    stamps = []
+    for each in (path, path.with_name(path.name + "-wal")):
+        try:
+            status = os.stat(each, follow_symlinks=False)  # noqa: PTH116  # as the ledger does
+        except OSError:
+            stamps.append(-1)
+        else:
+            stamps += [status.st_ino, status.st_size, status.st_mtime_ns]
+    return tuple(stamps)
+
+
+def folder_error(look: DiskLook) -> LocalError | None:
+    """Put into words why nothing can be kept there."""
+    match look.error:
+        case None:
+            return None
+        case FileNotFoundError():
+            return unmakeable(look.root, look.error)
+        case OSError(errno=number, strerror=words, filename=str(name)) if PREFIX in name:
+            # Of the folder that could not be made for the trial nobody has heard.
+            return storage_error(look.root, OSError(number, words))
+        case error:
+            return storage_error(look.root, error)
