@@ -397,3 +397,17 @@ def test_the_configuration_file_in_use_is_named(doctored: Doctored) -> None:
     (doctored.inside.folder / "mine.toml").write_text('tz = "UTC"\n')
     checks = doctored.checks("--config", "mine.toml", code=0)
     assert "options from mine.toml" in checks["configuration"]["detail"]
+
+
+def test_a_downloads_own_table_counts(doctored: Doctored, inside: Inside) -> None:
+    """What is set for a download is what is looked at; what only a run needs does no harm."""
+    table = '[download]\nregion = "uk"\naccount = "ws-1"\nagent = "PROJECT-1"\nattempts = 3\n'
+    (inside.folder / "mine.toml").write_text(table)
+    done = inside.run("doctor", "--config", "mine.toml", "--json")
+    assert done.code == 0, done.stdout
+    assert done.summary["checks"][0]["detail"].startswith("uk / ws-1 / PROJECT-1")
+    (inside.folder / "mine.toml").write_text(f"{table}atempts = 3\n")
+    done = inside.run("doctor", "--config", "mine.toml", "--json")
+    assert done.code == 2
+    assert "did you mean attempts?" in done.summary["checks"][0]["fix"]
+    assert doctored.inside is inside

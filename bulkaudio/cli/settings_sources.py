@@ -21,8 +21,9 @@ from bulkaudio.errors import UsageError
 
 PREFIX = "BULKAUDIO_"
 
-TABLES = {"schedule": "download"}
-"""Commands that go by the table of another: what ``schedule`` writes is a download."""
+TABLES = {"schedule": "download", "doctor": "download"}
+"""Commands that go by the table of another: what ``schedule`` writes is a download, and what
+``doctor`` looks at is what one needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,17 @@ class TomlFile:
         document = _read(path)
         top = {_kebab(key): v for key, v in document.items() if not isinstance(v, dict)}
         tables = {key: v for key, v in document.items() if isinstance(v, dict)}
-        command = commands[0] if commands else ""
-        command = TABLES.get(command, command)
+        asked = commands[0] if commands else ""
+        command = TABLES.get(asked, asked)
         own = {_kebab(key): v for key, v in tables.get(command, {}).items()}
         if not tables.keys() <= {command} or not top.keys() <= options.keys():
             # The other commands are loaded only when something may be theirs.
             known = self.known()
             _refuse(path, "", top, (name for names in known.values() for name in names))
             _refuse(path, "", tables, known)
-        _refuse(path, f"[{command}] ", own, options)
+        if not own.keys() <= options.keys():
+            others = self.known()[command] if command != asked else ()
+            _refuse(path, f"[{command}] ", own, (*options, *others))
         for key, value in (top | own).items():
             argument = options.get(key)
             if argument is not None and not argument.tokens:
