@@ -24,6 +24,9 @@ MOST_SLOTS = 1000
 
 ENVIRONMENTS = ("live", "pre-release", "sandbox")
 
+CONFIG_FILE = "bulkaudio.toml"
+"""What a configuration file is called, also in an archive's folder."""
+
 
 class Secret:
     """

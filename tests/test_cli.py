@@ -237,7 +237,7 @@ def test_file_of_every_kind_of_value_is_understood(tmp_path: Path) -> None:
         ("concurency = 4", "did you mean concurrency?"),
         ("[download]\nregoin = 'uk'", "did you mean region?"),
         ("[dowload]\nregion = 'uk'", "did you mean download?"),
-        ("api-key = 'secret'", "did you mean api-key-file?"),
+        ("api-key = 'secret'", 'here api-key-file = "FILE"'),
         ("region = {a = 1}", "region is unknown"),
         ("limit = [[1]]", "single value"),
         ("limit =", "not valid TOML"),

@@ -200,9 +200,10 @@ async def test_bytes_that_were_saved_wrong_are_found_by_proof(archive: Archive) 
 
 
 async def test_strangers_are_named_and_no_damage(archive: Archive) -> None:
-    """Files, links and names that are no text, of which the ledger knows nothing."""
+    """Files, links and names that are no text; the archive's own configuration is none of them."""
     archive.file("CA9").write_bytes(wav_of("CA9"))
     (archive.root / "notes.txt").touch()
+    (archive.root / "bulkaudio.toml").touch()
     (archive.root / "link").symlink_to("nowhere")
     (archive.root / os.fsdecode(b"latin-\xe9.wav")).touch()
     report = await verify(archive.ledger, archive.store)

@@ -35,8 +35,10 @@ proven whole; and goes on where it stopped when it is run again.
         --region uk --direction all --out archive
   $ bulkaudio download --out archive        # nightly: from where the last listing ended
 
-Every option is also a variable, BULKAUDIO_<UPPER_SNAKE>, and a key of bulkaudio.toml in the folder \
-~/.config/bulkaudio or /etc/bulkaudio: flags come before variables, variables before the file.
+Every option is also a variable, BULKAUDIO_<UPPER_SNAKE>, and a key of bulkaudio.toml: flags come \
+before variables, variables before the file. The file is the one that --config names, else the first \
+there is in the archive's folder (when file and folder are yours or root's, and nobody else can write \
+to them), in ~/.config/bulkaudio and in /etc/bulkaudio; never one in the current folder.
 """
 
 STATUS = """\

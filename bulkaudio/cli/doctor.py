@@ -113,9 +113,9 @@ def subject_of(options: DoctorOptions, environ: Mapping[str, str]) -> "Subject":
     """Translate the options; nothing is read yet but where the configuration file is."""
     from dataclasses import replace
 
+    from bulkaudio.cli.config_file import find_file
     from bulkaudio.cli.options import DownloadOptions, HowOptions
     from bulkaudio.cli.request import make_request, window_words
-    from bulkaudio.cli.settings_sources import configuration_file
     from bulkaudio.doctor.subject import Subject
     from bulkaudio.keys import KeyFinder
     from bulkaudio.naming import is_conversation_id, printable
@@ -138,11 +138,12 @@ def subject_of(options: DoctorOptions, environ: Mapping[str, str]) -> "Subject":
         now=datetime.now(UTC),
         environ=environ,
     )
-    file = configuration_file(options.config, environ)
+    named = None if options.config is None else str(options.config)
+    file = find_file(named, where.out, environ)
     return Subject(
         request=request,
         archive=request.place.out if where.out else None,
-        configuration=f"options from {file}" if file else "no configuration file",
+        configuration=f"options from {file.path}" if file else "no configuration file",
         window=window_words(request),
         find_keys=KeyFinder(
             api_key_file=options.keys.api_key_file,

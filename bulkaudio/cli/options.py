@@ -24,6 +24,20 @@ KEYS = Group("API keys", sort_key=7)
 Region = Literal["us", "us-1", "uk", "uk-1", "eu", "euw", "euw-1", "studio"]
 Directions = Literal["combined", "user", "agent", "all"]
 
+ConfigOption = Annotated[
+    Path | None,
+    Parameter(metavar="FILE", help="Read options from this TOML file instead of the usual one."),
+]
+"""Of every command that reads a configuration file."""
+
+ProfileOption = Annotated[
+    str | None,
+    Parameter(
+        metavar="NAME", help="Take what the file's table [profile.NAME] says before the rest."
+    ),
+]
+"""Beside `ConfigOption`."""
+
 
 @Parameter(name="*", group=SOURCE)
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,12 +294,8 @@ class OutputOptions:
     summary_file: Annotated[
         Path | None, Parameter(metavar="FILE", help="Write the JSON summary to this file as well.")
     ] = None
-    config: Annotated[
-        Path | None,
-        Parameter(
-            metavar="FILE", help="Read options from this TOML file instead of the usual one."
-        ),
-    ] = None
+    config: ConfigOption = None
+    profile: ProfileOption = None
 
 
 @Parameter(name="*", group=KEYS)

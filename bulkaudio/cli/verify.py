@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
-from bulkaudio.cli.options import KEYS, KeyOptions
+from bulkaudio.cli.options import KEYS, ConfigOption, KeyOptions, ProfileOption
 
 if TYPE_CHECKING:
     from bulkaudio.archive import OpenArchive
@@ -45,12 +45,8 @@ class VerifyOptions:
         str | None,
         Parameter(metavar="URL", help="Go through this proxy; proxy variables are ignored."),
     ] = None
-    config: Annotated[
-        Path | None,
-        Parameter(
-            metavar="FILE", help="Read options from this TOML file instead of the usual one."
-        ),
-    ] = None
+    config: ConfigOption = None
+    profile: ProfileOption = None
     keys: Annotated[KeyOptions, Parameter(name="*", group=KEYS)] = field(default_factory=KeyOptions)
 
 
