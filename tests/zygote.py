@@ -32,6 +32,8 @@ PRELOADED = (
         "bulkaudio.cli.doctor",
         "bulkaudio.cli.diagnosis",
         "bulkaudio.doctor.examine",
+        "bulkaudio.cli.configuration",
+        "bulkaudio.cli.shown",
         "bulkaudio.cli.request",
         "bulkaudio.cli.result",
         "bulkaudio.cli.garbage",

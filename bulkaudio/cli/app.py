@@ -141,6 +141,17 @@ Leaves 360 synthetic recordings in a folder of its own, shows that a second run 
 tells how to do the same with your own key.
 """
 
+CONFIG = "See what is configured."
+
+CONFIG_SHOW = """\
+Tell what download would do with these options, and where each value comes from.
+
+Takes every option of download. A value comes from a flag, a variable, a file and its table, what the \
+archive remembers, or it is the default. Keys are never shown, only where they were found.
+
+  $ bulkaudio config show --config bulkaudio.toml --profile us
+"""
+
 COMMANDS = (
     ("download", "bulkaudio.cli.download:download", WORK, DOWNLOAD),
     ("plan", "bulkaudio.cli.plan:plan", WORK, PLAN),
@@ -153,9 +164,13 @@ COMMANDS = (
     ("purge", "bulkaudio.cli.purge:purge", LOOK, PURGE),
     ("hold", "bulkaudio.cli.hold:hold", LOOK, HOLD),
     ("doctor", "bulkaudio.cli.doctor:doctor", LOOK, DOCTOR),
+    ("config show", "bulkaudio.cli.configuration:show", LOOK, CONFIG_SHOW),
     ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),
     ("demo", "bulkaudio.cli.demo:demo", TRY, DEMO),
 )
+
+FAMILIES = {"config": CONFIG}
+"""Commands of two words are listed under their first."""
 
 
 def make_app() -> App:
@@ -175,7 +190,11 @@ def make_app() -> App:
     app["--help"].group = app["--version"].group = HELP_GROUP
     app.config = (Variables(), TomlFile(lambda: options_of(app)), Given())
     for position, (name, path, group, text) in enumerate(COMMANDS):
-        app.command(path, name=name, group=group, help=text, sort_key=position)
+        family, _, own = name.rpartition(" ")
+        if family and family not in app:
+            app.command(App(name=family, group=group, help=FAMILIES[family], sort_key=position))
+        home = app[family] if family else app
+        home.command(path, name=own, group=group, help=text, sort_key=position)
     # What is set for the nightly job must not send the demo into its archive.
     app["demo"].config = ()
     # Nor decide what is erased, held, or left out of a catalogue.

@@ -28,11 +28,11 @@ def usage_error(
     error: CycloptsError, arguments: Sequence[str], commands: Sequence[str]
 ) -> UsageError:
     """Say what is wrong with `arguments`, and what to type instead."""
-    command = arguments[0] if arguments and arguments[0] in commands else None
+    command = next((name for name in commands if _begins(arguments, name)), None)
     listing = f"bulkaudio {command} --help" if command else "bulkaudio --help"
     match error:
         case UnknownCommandError():
-            return _unknown_command((error.unused_tokens or arguments)[0], commands)
+            return _unknown_command(*_misnamed(error, arguments, commands))
         case UnknownOptionError():
             return _unknown_option(error, command or "bulkaudio", listing)
         case UnusedCliTokensError():
@@ -43,6 +43,22 @@ def usage_error(
             return _unreadable(error, error.token, error.argument)
         case _:
             return _other(error, listing)
+
+
+def _begins(arguments: Sequence[str], command: str) -> bool:
+    words = command.split()
+    return list(arguments[: len(words)]) == words
+
+
+def _misnamed(
+    error: UnknownCommandError, arguments: Sequence[str], commands: Sequence[str]
+) -> tuple[str, Sequence[str]]:
+    """Return what was typed for a command, and what could have been: of a family, its own."""
+    word = (error.unused_tokens or arguments)[0]
+    family = [name for name in commands if name.startswith(f"{arguments[0]} ")]
+    if family and word != arguments[0]:
+        return f"{arguments[0]} {word}", family
+    return word, list(dict.fromkeys(name.partition(" ")[0] for name in commands))
 
 
 def _unknown_command(word: str, commands: Sequence[str]) -> UsageError:

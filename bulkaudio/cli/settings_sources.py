@@ -33,7 +33,7 @@ class Variables:
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         """Add to `arguments` what neither the command line nor an earlier source gave."""
         del app, commands
-        for option, argument in _options(arguments):
+        for option, argument in options_in(arguments):
             name = PREFIX + option.upper().replace("-", "_")
             value = self.environ.get(name)
             if value and not argument.tokens:
@@ -54,7 +54,7 @@ class TomlFile:
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         """Add to `arguments` what neither the command line nor a variable gave."""
         del app
-        options = dict(_options(arguments))
+        options = dict(options_in(arguments))
         if "config" not in options:
             return
         asked = commands[0] if commands else ""
@@ -99,12 +99,12 @@ def commands_of(app: App) -> list[str]:
 def _options_below(app: App) -> Iterator[str]:
     names = commands_of(app)
     if not names:
-        yield from (option for option, _ in _options(app.assemble_argument_collection()))
+        yield from (option for option, _ in options_in(app.assemble_argument_collection()))
     for name in names:
         yield from _options_below(app[name])
 
 
-def _options(arguments: ArgumentCollection) -> Iterator[tuple[str, Argument]]:
+def options_in(arguments: ArgumentCollection) -> Iterator[tuple[str, Argument]]:
     """
     Yield each option's name without its dashes; positional arguments have none.
 

@@ -1,0 +1,201 @@
+"""Every option with its value in effect, and where that comes from."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from cyclopts.argument import Argument
+
+from bulkaudio.cli.options import DownloadOptions
+from bulkaudio.keys import LIKE_A_KEY
+from bulkaudio.model import Direction, Metadata
+from bulkaudio.naming import printable
+from bulkaudio.remember import Choices
+from bulkaudio.settings import DEFAULT_LAYOUT, ListingQuery
+
+HIDDEN = "***"
+
+UNSET = "-"
+
+
+class Origin(StrEnum):
+    """What kind of place a value comes from."""
+
+    FLAG = "flag"
+    VARIABLE = "variable"
+    FILE = "file"
+    ARCHIVE = "archive"
+    DEFAULT = "default"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """
+    One option.
+
+    Attributes:
+        value: As a JSON value; durations in seconds, sizes in bytes.
+        shown: As a person would write it.
+        source: The option, the variable, the file and its table, or the archive's folder.
+    """
+
+    group: str
+    name: str
+    value: Any
+    shown: str
+    origin: Origin = Origin.DEFAULT
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Memory:
+    """
+    What the archive goes on with where nothing else is said.
+
+    Attributes:
+        values: By option. An option of an archive that remembers nothing yet is not in it.
+        is_held: A run holds the archive, so that what it remembers cannot be read now.
+    """
+
+    root: Path
+    values: Mapping[str, Any]
+    is_held: bool = False
+
+
+IDENTITY = ("region", "account", "agent", "layout", "redacted")
+CHOSEN = ("direction", "metadata", "env", "channel", "variant")
+
+LEFT_OPEN = {
+    "env": ListingQuery().env,
+    "direction": [Direction.COMBINED.value],
+    "metadata": Metadata.NONE.value,
+    "layout": DEFAULT_LAYOUT,
+}
+"""What counts where neither the user nor an archive says anything."""
+
+REDACTED = {"unasked": None, "true": True, "false": False}
+
+
+def memory_of(root: Path, pins: Mapping[str, str], listing: str | None) -> Memory:
+    """
+    Read an archive's pins as options.
+
+    Args:
+        listing: What its listings take; None when there is none, or a file names the calls.
+    """
+    values: dict[str, Any] = {name: pins[name] for name in IDENTITY if name in pins}
+    if "redacted" in values:
+        values["redacted"] = REDACTED.get(values["redacted"])
+    if listing is not None:
+        kept = Choices.from_json(listing)
+        values |= {
+            "direction": [each.value for each in kept.directions],
+            "metadata": kept.metadata.value,
+            "env": kept.env,
+            "channel": list(kept.channels) or None,
+            "variant": kept.variant,
+        }
+    return Memory(root=root, values=values)
+
+
+def rows_of(
+    arguments: Mapping[str, Argument], options: DownloadOptions, memory: Memory | None
+) -> list[Row]:
+    """Say of every option what counts; in the order of the help."""
+    values = dict(_values(options))
+    rows = [_row(name, argument, values[name]) for name, argument in arguments.items()]
+    if memory is None:
+        return rows
+    is_csv = options.source.csv is not None
+    return [_remembered(row, memory, is_csv=is_csv) for row in rows]
+
+
+def _values(options: DownloadOptions) -> Iterator[tuple[str, Any]]:
+    for group in fields(options):
+        part = getattr(options, group.name)
+        for each in fields(part):
+            yield each.name.replace("_", "-"), getattr(part, each.name)
+
+
+def _row(name: str, argument: Argument, value: Any) -> Row:
+    group = argument.parameter.group
+    heading = group[0].name if isinstance(group, tuple) and group else ""
+    value = _harmless(name, str(value) if isinstance(value, Path) else value)
+    if not argument.tokens:
+        value = LEFT_OPEN.get(name) if value is None else value
+        return Row(group=heading, name=name, value=value, shown=_default(argument, value))
+    token = argument.tokens[-1]
+    given = [each.value for each in argument.tokens if each.value]
+    shown = ", ".join(given) if given and value != HIDDEN else _text(value)
+    origin, source = Origin.FILE, token.source
+    if token.source == "environment":
+        origin, source = Origin.VARIABLE, token.keyword or ""
+    elif token.source in {"", "cli"}:
+        origin, source = Origin.FLAG, token.keyword or f"--{name}"
+    if name in {"proxy", *KEY_FILES}:
+        shown = _text(value)
+    return Row(group=heading, name=name, value=value, shown=shown, origin=origin, source=source)
+
+
+def _remembered(row: Row, memory: Memory, *, is_csv: bool) -> Row:
+    """Put what the archive remembers in the place of a default."""
+    names = IDENTITY if is_csv else (*IDENTITY, *CHOSEN)
+    if row.origin is not Origin.DEFAULT or row.name not in names:
+        return row
+    value = memory.values.get(row.name)
+    if memory.is_held:
+        shown = "not readable now"
+    elif row.name in memory.values:
+        shown = _text(value)
+    else:
+        return row
+    return Row(
+        group=row.group,
+        name=row.name,
+        value=value,
+        shown=shown,
+        origin=Origin.ARCHIVE,
+        source=str(memory.root),
+    )
+
+
+def _default(argument: Argument, value: Any) -> str:
+    written = argument.parameter.show_default
+    return str(written(value)) if callable(written) else _text(value)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return UNSET
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+KEY_FILES = ("api-key-file", "conversations-key-file")
+
+
+def _harmless(name: str, value: Any) -> Any:
+    """Hide a key that was given for the name of its file, and a proxy's password."""
+    if not isinstance(value, str):
+        return value
+    if name in KEY_FILES:
+        is_name = os.sep in value or len(value) < LIKE_A_KEY or os.path.lexists(value)
+        return value if is_name else HIDDEN
+    return without_password(value) if name == "proxy" else value
+
+
+def without_password(url: str) -> str:
+    """Cut user and password out of an address, however broken it is."""
+    if "@" not in url:
+        return url
+    try:
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
+    place = url.rpartition("@")[2]
+    return f"{scheme}://{HIDDEN}@{place}" if scheme else f"{HIDDEN}@{printable(place)}"
