@@ -34,6 +34,7 @@ PRELOADED = (
         "bulkaudio.doctor.examine",
         "bulkaudio.cli.configuration",
         "bulkaudio.cli.shown",
+        "bulkaudio.cli.completion",
         "bulkaudio.cli.request",
         "bulkaudio.cli.result",
         "bulkaudio.cli.garbage",

@@ -17,10 +17,11 @@ from bulkaudio.version import __version__
 
 HELP = "Archive the call recordings of a PolyAI voice agent: every night, or years of them at once."
 
-WORK, LOOK, TRY, HELP_GROUP = (
+WORK, LOOK, SET_UP, TRY, HELP_GROUP = (
     Group("Archive", sort_key=1),
     Group("Look after", sort_key=2),
-    Group("Try out", sort_key=3),
+    Group("Set up", sort_key=3),
+    Group("Try out", sort_key=4),
     Group("Help", sort_key=9),
 )
 
@@ -152,7 +153,20 @@ archive remembers, or it is the default. Keys are never shown, only where they w
   $ bulkaudio config show --config bulkaudio.toml --profile us
 """
 
-COMMANDS = (
+COMPLETION = """\
+Print a script that completes commands, options and files in a shell.
+
+  $ bulkaudio completion bash > ~/.local/share/bash-completion/completions/bulkaudio
+  $ bulkaudio completion zsh > ~/.zfunc/_bulkaudio         # a folder that is in $fpath
+  $ bulkaudio completion fish > ~/.config/fish/completions/bulkaudio.fish
+
+It counts in shells that are opened afterwards.
+"""
+
+Command = tuple[str, str, Group, str]
+"""Name, of one word or two; where its function is; the heading it is listed under; its help."""
+
+COMMANDS: tuple[Command, ...] = (
     ("download", "bulkaudio.cli.download:download", WORK, DOWNLOAD),
     ("plan", "bulkaudio.cli.plan:plan", WORK, PLAN),
     ("status", "bulkaudio.cli.status:status", LOOK, STATUS),
@@ -164,16 +178,17 @@ COMMANDS = (
     ("purge", "bulkaudio.cli.purge:purge", LOOK, PURGE),
     ("hold", "bulkaudio.cli.hold:hold", LOOK, HOLD),
     ("doctor", "bulkaudio.cli.doctor:doctor", LOOK, DOCTOR),
-    ("config show", "bulkaudio.cli.configuration:show", LOOK, CONFIG_SHOW),
     ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),
     ("demo", "bulkaudio.cli.demo:demo", TRY, DEMO),
+    ("config show", "bulkaudio.cli.configuration:show", SET_UP, CONFIG_SHOW),
+    ("completion", "bulkaudio.cli.completion:completion", SET_UP, COMPLETION),
 )
 
 FAMILIES = {"config": CONFIG}
 """Commands of two words are listed under their first."""
 
 
-def make_app() -> App:
+def make_app(commands: Sequence[Command] = COMMANDS) -> App:
     """Put the program together; commands are imported when they are asked for."""
     app = App(
         name="bulkaudio",
@@ -189,7 +204,7 @@ def make_app() -> App:
     app["--help"].help, app["--version"].help = "Show this page.", "Show the version."
     app["--help"].group = app["--version"].group = HELP_GROUP
     app.config = (Variables(), TomlFile(lambda: options_of(app)), Given())
-    for position, (name, path, group, text) in enumerate(COMMANDS):
+    for position, (name, path, group, text) in enumerate(commands):
         family, _, own = name.rpartition(" ")
         if family and family not in app:
             app.command(App(name=family, group=group, help=FAMILIES[family], sort_key=position))

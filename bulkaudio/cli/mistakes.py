@@ -102,13 +102,13 @@ def _other(error: CycloptsError, listing: str) -> UsageError:
 
 
 def _missing(error: MissingArgumentError, argument: Argument, program: str) -> UsageError:
-    choices = argument.get_choices()
-    if not argument.name.startswith("-") and choices:
+    is_positional = not argument.name.startswith("-")
+    choices = argument.get_choices(force=True)
+    if is_positional and choices:
         return UsageError(
-            f"{program} needs to know for which one: {', '.join(choices)}",
-            fix=f"write {program} {choices[0]}, and the options behind it",
+            f"{argument.name} is missing", fix=f"write {program} and one of: {', '.join(choices)}"
         )
-    if not argument.name.startswith("-"):
+    if is_positional:
         return UsageError(
             f"{argument.name} is missing: the folder of an archive",
             fix=f"write {program} {argument.name}, with the folder that was given as --out",
@@ -120,7 +120,8 @@ def _missing(error: MissingArgumentError, argument: Argument, program: str) -> U
 
 
 def _unreadable(error: CoercionError, token: Token, argument: Argument | None) -> UsageError:
-    name = origin(token)
+    is_positional = argument is not None and not argument.name.startswith("-")
+    name = argument.name if argument is not None and is_positional else origin(token)
     given = token.value
     if error.target_type is bool:
         return UsageError(

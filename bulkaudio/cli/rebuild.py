@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from bulkaudio.cli.options import ConfigOption, ProfileOption
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,12 +39,8 @@ class RebuildOptions:
         Literal["auto", "on", "off"],
         Parameter(help="A bar on terminals, elsewhere one line a minute."),
     ] = "auto"
-    config: Annotated[
-        Path | None,
-        Parameter(
-            metavar="FILE", help="Read options from this TOML file instead of the usual one."
-        ),
-    ] = None
+    config: ConfigOption = None
+    profile: ProfileOption = None
 
 
 DEFAULTS = RebuildOptions()
