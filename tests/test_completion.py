@@ -2,9 +2,11 @@
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from bulkaudio.cli.app import COMMANDS, main
 from bulkaudio.cli.completion import Shell, script
@@ -71,24 +73,30 @@ def offered(shell: Shell, folder: Path, *words: str) -> set[str]:
 
 SHELLS: tuple[Shell, ...] = ("bash", "zsh", "fish")
 
+CASES: list[tuple[list[str], set[str], set[str]]] = [
+    ([""], WORDS, {"show"}),
+    (["config", "show", "--reg"], {"--region"}, {"--repair"}),
+    (["download", "--csv", ""], {"calls.csv"}, {"download"}),
+    (["ver"], {"verify"}, {"download"}),
+    (["download", "--reg"], {"--region"}, {"--repair"}),
+    (["verify", "--rep"], {"--repair"}, {"--region"}),
+    (["download", "--region", ""], {"us", "uk", "eu", "studio"}, {"calls.csv"}),
+    (["completion", ""], {"bash", "zsh", "fish"}, {"calls.csv"}),
+    (["download", "--out", "arch"], {"archive"}, {"calls.csv"}),
+    (["download", "--config", "b"], {"bulkaudio.toml"}, {"calls.csv"}),
+]
+"""What was typed, what is offered then, and what is not."""
 
-@pytest.mark.parametrize("shell", SHELLS)
-@pytest.mark.parametrize(
-    ("words", "expected", "unwanted"),
-    [
-        ([""], WORDS, {"show"}),
-        (["ver"], {"verify"}, {"download"}),
-        (["download", "--reg"], {"--region"}, {"--repair"}),
-        (["config", "show", "--reg"], {"--region"}, {"--repair"}),
-        (["verify", "--rep"], {"--repair"}, {"--region"}),
-        (["download", "--region", ""], {"us", "uk", "eu", "studio"}, {"calls.csv"}),
-        (["completion", ""], {"bash", "zsh", "fish"}, {"calls.csv"}),
-        (["download", "--csv", ""], {"calls.csv"}, {"download"}),
-        (["download", "--out", "arch"], {"archive"}, {"calls.csv"}),
-        (["download", "--config", "b"], {"bulkaudio.toml"}, {"calls.csv"}),
-    ],
-    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
-)
+
+def trials() -> Iterator[ParameterSet]:
+    """Yield each case for each shell; zsh needs a terminal, a second each time, and waits for it."""
+    for shell in SHELLS:
+        for number, case in enumerate(CASES):
+            marks = [pytest.mark.slow] if shell == "zsh" and number > 2 else []
+            yield pytest.param(shell, *case, marks=marks, id=f"{shell}: {' '.join(case[0])}")
+
+
+@pytest.mark.parametrize(("shell", "words", "expected", "unwanted"), list(trials()))
 def test_shell_completes(
     *, shell: Shell, words: list[str], expected: set[str], unwanted: set[str], tmp_path: Path
 ) -> None:

@@ -1,11 +1,13 @@
 """The configuration file: which is read, what may stand in it, and how it is refused."""
 
 import os
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
-from bulkaudio.cli.app import make_app
+from bulkaudio.cli.app import main, make_app
 from bulkaudio.cli.config_file import usual_places
 from bulkaudio.cli.options import DownloadOptions
 from bulkaudio.cli.verify import VerifyOptions
@@ -99,6 +101,18 @@ def test_beside_the_archive_is_not_in_it(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     assert options_of("--out", "archive").what.agent is None
     assert options_of("--out", str(tmp_path / "archive")).what.agent is None
+
+
+def test_file_that_is_passed_over_is_told_when_it_is_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whoever wrote it here learns how to have it count."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["download"]) == 2
+    assert "--config" not in capsys.readouterr().err
+    written(tmp_path, AGENT)
+    assert main(["download"]) == 2
+    assert "name the file in this folder: --config bulkaudio.toml" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
@@ -215,6 +229,33 @@ def test_profile_without_a_place_to_be_in_is_refused(tmp_path: Path) -> None:
     assert "no configuration file that could have" in refusal("--profile", "night")
     path = written(tmp_path, AGENT)
     assert "write a table [profile.night]" in refusal("--config", str(path), "--profile", "night")
+
+
+# The page about it.
+
+PAGE = (Path(__file__).parent.parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+
+
+def shown(kind: str) -> list[str]:
+    """Return the fenced blocks of a kind on the page."""
+    return re.findall(rf"^```{kind}\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+def test_what_the_page_shows_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its commands run one after the other, and its example says what its comments say."""
+    monkeypatch.chdir(tmp_path)
+    (commands,) = shown("console")
+    for line in commands.splitlines():
+        assert main(shlex.split(line)[3:]) == 0, capsys.readouterr().err
+    assert "acme-team-4" in capsys.readouterr().out
+    (example,) = shown("toml")
+    named = ("--config", str(written(tmp_path, example, "my.toml")))
+    options = options_of(*named)
+    assert (options.what.region, options.stop.max_duration) == ("uk", 6 * 3600)
+    options = options_of(*named, "--profile", "us")
+    assert (options.what.region, options.where.out) == ("us", "/data/calls-us")
 
 
 # What stands in it.

@@ -35,6 +35,8 @@ PRELOADED = (
         "bulkaudio.cli.configuration",
         "bulkaudio.cli.shown",
         "bulkaudio.cli.completion",
+        "bulkaudio.cli.init",
+        "bulkaudio.cli.init_words",
         "bulkaudio.cli.request",
         "bulkaudio.cli.result",
         "bulkaudio.cli.garbage",

@@ -142,6 +142,17 @@ Leaves 360 synthetic recordings in a folder of its own, shows that a second run 
 tells how to do the same with your own key.
 """
 
+INIT = """\
+Write a configuration file for an agent, from its address in Agent Studio.
+
+Takes the address as the browser shows it, asks for it when it is not given, and never writes a key.
+
+  $ bulkaudio init https://studio.uk.poly.ai/acme-uk/acme-team-4 --out /data/calls
+
+The file is read when --config or BULKAUDIO_CONFIG names it, or when it is written to \
+~/.config/bulkaudio/bulkaudio.toml.
+"""
+
 CONFIG = "See what is configured."
 
 CONFIG_SHOW = """\
@@ -180,6 +191,7 @@ COMMANDS: tuple[Command, ...] = (
     ("doctor", "bulkaudio.cli.doctor:doctor", LOOK, DOCTOR),
     ("simulate", "bulkaudio.cli.simulate:simulate", TRY, SIMULATE),
     ("demo", "bulkaudio.cli.demo:demo", TRY, DEMO),
+    ("init", "bulkaudio.cli.init:init", SET_UP, INIT),
     ("config show", "bulkaudio.cli.configuration:show", SET_UP, CONFIG_SHOW),
     ("completion", "bulkaudio.cli.completion:completion", SET_UP, COMPLETION),
 )
@@ -210,10 +222,9 @@ def make_app(commands: Sequence[Command] = COMMANDS) -> App:
             app.command(App(name=family, group=group, help=FAMILIES[family], sort_key=position))
         home = app[family] if family else app
         home.command(path, name=own, group=group, help=text, sort_key=position)
-    # What is set for the nightly job must not send the demo into its archive.
-    app["demo"].config = ()
-    # Nor decide what is erased, held, or left out of a catalogue.
-    for name in ("export", "purge", "hold"):
+    # What is set for the nightly job must not send the demo into its archive, nor a new file there,
+    # nor decide what is erased, held, or left out of a catalogue.
+    for name in ("demo", "init", "export", "purge", "hold"):
         app[name].config = ()
     return app
 

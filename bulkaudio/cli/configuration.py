@@ -28,7 +28,7 @@ def show(
     if json:
         print(json_text.dumps(shown.document(), separators=(",", ":")), flush=True)
     else:
-        console(sys.stdout).print(shown.page())
+        console(sys.stdout).print(shown.page(), soft_wrap=True)
     return 0
 
 

@@ -2,12 +2,11 @@
 
 import shlex
 import shutil
-import sys
 from collections import Counter
-from pathlib import Path
 
 from rich.text import Text
 
+from bulkaudio.cli.typed import program, quoted
 from bulkaudio.demo import CONVERSATIONS, RECORDINGS, Folder, listening, mishaps
 from bulkaudio.simulator import Simulator
 from bulkaudio.simulator.faults import Fault
@@ -49,9 +48,9 @@ def opening(simulator: Simulator, *, goes_on: bool) -> Text:
 def command(simulator: Simulator, folder: Folder, region: str) -> Text:
     """Show what is run, as one would type it."""
     return _shell(
-        f"{program()} download --csv {_quoted(folder.csv)} --direction all",
-        f"  --region {region} --agent {simulator.agent} --api-key-file {_quoted(folder.key)}",
-        f"  --out {_quoted(folder.archive)}",
+        f"{program()} download --csv {quoted(folder.csv)} --direction all",
+        f"  --region {region} --agent {simulator.agent} --api-key-file {quoted(folder.key)}",
+        f"  --out {quoted(folder.archive)}",
     )
 
 
@@ -84,10 +83,10 @@ def closing(simulator: Simulator, folder: Folder) -> Text:
     """Say how to listen, how to go on with a real key, and how to be rid of it."""
     parts = [
         _heading("Listen"),
-        _shell(f"{_player()} {_quoted(listening(simulator, folder))}"),
+        _shell(f"{_player()} {quoted(listening(simulator, folder))}"),
         _heading("Look closer"),
-        _shell(f"{program()} status {_quoted(folder.archive)}"),
-        _shell(f"{program()} verify {_quoted(folder.archive)}"),
+        _shell(f"{program()} status {quoted(folder.archive)}"),
+        _shell(f"{program()} verify {quoted(folder.archive)}"),
         _heading("The same with your own key"),
         Text("The address of Agent Studio is https://studio.REGION.poly.ai/ACCOUNT/AGENT/…\n"),
         _shell("(umask 077; cat > polyai.key)     # paste the key, Enter, Ctrl-D"),
@@ -97,34 +96,14 @@ def closing(simulator: Simulator, folder: Folder) -> Text:
             "  --out archive",
         ),
         _heading("Remove the demo"),
-        _shell(f"rm -r {_quoted(folder.root)}"),
+        _shell(f"rm -r {quoted(folder.root)}"),
     ]
     return Text().join(parts)
-
-
-def program() -> str:
-    """Return how this program was started, in a form that can be typed again."""
-    started = Path(sys.argv[0])
-    if started.name == "bulkaudio":
-        return _typed(started)
-    return f"{_typed(Path(sys.executable))} -m bulkaudio"
-
-
-def _typed(path: Path) -> str:
-    found = shutil.which(path.name)
-    if found is not None and Path(found) == path:
-        return path.name
-    here = Path.cwd()
-    return _quoted(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _player() -> str:
     words = next((player for player in PLAYERS if shutil.which(player[0])), ("ffplay",))
     return shlex.join(words)
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
 
 
 def _heading(words: str) -> Text:

@@ -16,6 +16,7 @@ from bulkaudio.model import Direction, Metadata
 from bulkaudio.observe.logs import LogEvents
 from bulkaudio.observe.outlets import is_archives_own
 from bulkaudio.settings import (
+    CONFIG_FILE,
     ApiKey,
     Budgets,
     DownloadRequest,
@@ -170,8 +171,12 @@ def _given(options: SourceOptions) -> list[str]:
 def _place(options: DownloadOptions) -> Place:
     where = options.where
     if not where.out:
+        # Whoever wrote it here may expect it to count; an unnamed file never does.
+        is_passed_over = Path(CONFIG_FILE).is_file()
+        named = f", or name the file in this folder: --config {CONFIG_FILE}"
         raise UsageError(
-            "--out is missing, the folder to keep recordings in", fix="add --out FOLDER"
+            "--out is missing, the folder to keep recordings in",
+            fix="add --out FOLDER" + (named if is_passed_over else ""),
         )
     if "://" in where.out:
         raise UsageError(

@@ -1,21 +1,20 @@
 """What ``config show`` found out, as a document and as a page."""
 
 import io
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.padding import Padding
 from rich.text import Text
 
 from bulkaudio.cli.effective import Memory, Origin, Row, without_password
 from bulkaudio.cli.options import KEYS, KeyOptions
 from bulkaudio.errors import BulkAudioError
 from bulkaudio.keys import KeyFinder
-from bulkaudio.observe.terminal import Trimmed
+from bulkaudio.observe.terminal import PLAIN_WIDTH
 from bulkaudio.polyai.hosts import canonical_region
 
 SCHEMA = "bulkaudio.config/1"
@@ -105,11 +104,11 @@ class Shown:
             "base_urls": dict(self.keys.base_urls),
         }
 
-    def page(self) -> RenderableType:
-        """Lay it out for people."""
-        return Trimmed(Group(*self._parts()))
+    def page(self) -> Text:
+        """Lay it out for people, an option a line however long its value is."""
+        return Text("\n").join(self._parts())
 
-    def _parts(self) -> Iterator[RenderableType]:
+    def _parts(self) -> Iterator[Text]:
         yield Text(self._file_words())
         if self.passed_over is not None:
             yield Text(
@@ -134,10 +133,13 @@ class Shown:
         profile = "" if self.profile is None else f", profile {self.profile}"
         return f"Configuration file: {self.file}{profile}"
 
-    def _key_lines(self) -> Iterator[RenderableType]:
+    def _key_lines(self) -> Iterator[Text]:
         recordings, conversations = self.keys.recordings, self.keys.conversations
         if recordings.source is None:
-            yield Padding(Text(f"no key: {recordings.trouble}"), (0, 0, 0, 2))
+            told = f"no key: {recordings.trouble}"
+            yield Text(
+                textwrap.fill(told, PLAIN_WIDTH, initial_indent="  ", subsequent_indent="  ")
+            )
             return
         yield _line("key for recordings", HIDDEN_KEY, f"from {recordings.source}")
         yield _line("key for listing", HIDDEN_KEY, f"from {conversations.source}")
