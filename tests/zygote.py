@@ -37,6 +37,7 @@ PRELOADED = (
         "bulkaudio.cli.completion",
         "bulkaudio.cli.init",
         "bulkaudio.cli.init_words",
+        "bulkaudio.cli.new_file",
         "bulkaudio.cli.request",
         "bulkaudio.cli.result",
         "bulkaudio.cli.garbage",
