@@ -236,4 +236,5 @@ def test_nothing_is_made_where_no_archive_is(
 ) -> None:
     """A look leaves no folder behind."""
     assert shown(capsys, "--out", str(tmp_path / "new"))["archive"] is None
+    assert shown(capsys, "--out", f"{tmp_path}/a\0b")["archive"] is None
     assert not (tmp_path / "new").exists()

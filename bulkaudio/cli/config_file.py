@@ -106,7 +106,7 @@ def _own_content(path: Path) -> bytes | None:
     try:
         folder = path.parent.stat()
         path.lstat()
-    except OSError:
+    except (OSError, ValueError):
         return None  # what is wrong with an archive's folder, the run itself will tell
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

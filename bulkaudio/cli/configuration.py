@@ -90,7 +90,7 @@ def _root(out: str | None) -> Path | None:
     """Return the folder of an archive that is there already; nothing is made."""
     from bulkaudio.archive import is_archive
 
-    if not out or "://" in out:
+    if not out or "://" in out or "\0" in out:
         return None
     root = Path(out).expanduser()
     return root if is_archive(root) else None
