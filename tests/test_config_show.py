@@ -210,6 +210,18 @@ async def test_what_the_archive_remembers_is_shown_as_such(desk: Desk) -> None:
     assert csv["direction"]["value"] == ["combined"]
 
 
+async def test_what_contradicts_the_archive_is_told(desk: Desk) -> None:
+    """Before a download is refused for it; another spelling of the same is no contradiction."""
+    done = await look(desk, "--region", "us", "--no-redacted", "--agent", desk.simulator.agent)
+    assert done.summary["contradicts_archive"] == ["redacted", "region"]
+    assert (await look(desk, "--region", "uk-1", "--redacted")).summary["contradicts_archive"] == []
+    words = ("config", "show", "--out", desk.archive, "--region", "us")
+    done = await run(*words, env=desk.env(), cwd=desk.cwd)
+    assert "The archive has the region uk, and a download with us is refused" in done.stdout
+    refused = await run("download", *words[2:], env=desk.env(), cwd=desk.cwd)
+    assert (refused.code, "with --region uk" in refused.stderr) == (2, True)
+
+
 async def test_archive_that_a_run_holds_is_not_guessed_at(desk: Desk) -> None:
     """No default is shown for what only the archive knows, and nobody waits for the run."""
     async with open_archive(desk.archive):

@@ -1,7 +1,7 @@
 """Every option with its value in effect, and where that comes from."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +14,7 @@ from bulkaudio.cli.options import DownloadOptions
 from bulkaudio.keys import LIKE_A_KEY
 from bulkaudio.model import Direction, Metadata
 from bulkaudio.naming import printable
+from bulkaudio.polyai.hosts import canonical_region
 from bulkaudio.remember import Choices
 from bulkaudio.settings import DEFAULT_LAYOUT, ListingQuery
 
@@ -114,6 +115,27 @@ def rows_of(
     return [_remembered(row, memory, is_csv=is_csv) for row in rows]
 
 
+def contradictions(rows: Sequence[Row], memory: Memory | None) -> dict[str, Row]:
+    """Pick what was given and is not what the archive holds: it may not change there."""
+    if memory is None:
+        return {}
+    given = (row for row in rows if row.name in IDENTITY and row.origin not in UNASKED)
+    return {row.name: row for row in given if not _agrees(row, memory.values)}
+
+
+UNASKED = (Origin.DEFAULT, Origin.ARCHIVE)
+
+
+def _agrees(row: Row, kept: Mapping[str, Any]) -> bool:
+    if row.name not in kept:
+        return True
+    if row.name == "redacted":
+        # Not asking is asking for none.
+        return bool(row.value) == bool(kept["redacted"])
+    value = canonical_region(row.value) if row.name == "region" else row.value
+    return bool(value == kept[row.name])
+
+
 def _values(options: DownloadOptions) -> Iterator[tuple[str, Any]]:
     for group in fields(options):
         part = getattr(options, group.name)
@@ -130,14 +152,14 @@ def _row(name: str, argument: Argument, value: Any) -> Row:
         return Row(group=heading, name=name, value=value, shown=_default(argument, value))
     token = argument.tokens[-1]
     given = [each.value for each in argument.tokens if each.value]
-    shown = ", ".join(given) if given and value != HIDDEN else _text(value)
+    shown = ", ".join(given) if given and value != HIDDEN else text_of_value(value)
     origin, source = Origin.FILE, token.source
     if token.source == "environment":
         origin, source = Origin.VARIABLE, token.keyword or ""
     elif token.source in {"", "cli"}:
         origin, source = Origin.FLAG, token.keyword or f"--{name}"
     if name in {"proxy", *KEY_FILES}:
-        shown = _text(value)
+        shown = text_of_value(value)
     return Row(group=heading, name=name, value=value, shown=shown, origin=origin, source=source)
 
 
@@ -150,7 +172,7 @@ def _remembered(row: Row, memory: Memory, *, is_csv: bool) -> Row:
     if memory.is_held:
         shown = "not readable now"
     elif row.name in memory.values:
-        shown = _text(value)
+        shown = text_of_value(value)
     else:
         return row
     return Row(
@@ -165,10 +187,11 @@ def _remembered(row: Row, memory: Memory, *, is_csv: bool) -> Row:
 
 def _default(argument: Argument, value: Any) -> str:
     written = argument.parameter.show_default
-    return str(written(value)) if callable(written) else _text(value)
+    return str(written(value)) if callable(written) else text_of_value(value)
 
 
-def _text(value: Any) -> str:
+def text_of_value(value: Any) -> str:
+    """Write a value for people."""
     if value is None:
         return UNSET
     if isinstance(value, bool):

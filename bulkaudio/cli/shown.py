@@ -10,7 +10,14 @@ from typing import Any
 
 from rich.text import Text
 
-from bulkaudio.cli.effective import Memory, Origin, Row, without_password
+from bulkaudio.cli.effective import (
+    Memory,
+    Origin,
+    Row,
+    contradictions,
+    text_of_value,
+    without_password,
+)
 from bulkaudio.cli.options import KEYS, KeyOptions
 from bulkaudio.errors import BulkAudioError
 from bulkaudio.keys import KeyFinder
@@ -94,6 +101,7 @@ class Shown:
             "profile": self.profile,
             "archive": None if self.memory is None else str(self.memory.root),
             "archive_held": self.memory is not None and self.memory.is_held,
+            "contradicts_archive": sorted(contradictions(self.rows, self.memory)),
             "options": {
                 row.name: {"value": row.value, "origin": row.origin.value, "source": row.source}
                 for row in self.rows
@@ -117,6 +125,7 @@ class Shown:
             )
         if self.memory is not None and self.memory.is_held:
             yield Text(f"A run holds {self.memory.root}: what it remembers cannot be read now.")
+        yield from self._contradictions()
         for heading, rows in groupby(self.rows, key=lambda row: row.group):
             yield Text(f"\n{heading}:", style="bold")
             yield from (_line(row.name, row.shown, _origin(row)) for row in rows)
@@ -126,6 +135,14 @@ class Shown:
             yield Text("\nInstead of PolyAI's own hosts:", style="bold")
             for name, url in self.keys.base_urls.items():
                 yield Text(f"  {name}  {url}")
+
+    def _contradictions(self) -> Iterator[Text]:
+        kept = {} if self.memory is None else self.memory.values
+        for name, row in contradictions(self.rows, self.memory).items():
+            yield Text(
+                f"The archive has the {name} {text_of_value(kept[name])}, and a download with "
+                f"{row.shown} is refused once it holds recordings."
+            )
 
     def _file_words(self) -> str:
         if self.file is None:
