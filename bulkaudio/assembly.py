@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from bulkaudio.bandwidth import Bandwidth
 from bulkaudio.choices import Keys
 from bulkaudio.conduct import slots_of
 from bulkaudio.errors import UsageError
@@ -61,6 +62,7 @@ def gate_of(
         start=start,
         max_rate=pace.max_rate,
         give_up_s=pace.give_up_after_s,
+        bandwidth=Bandwidth(pace.bandwidth),
         credit=LISTING_CREDIT if host is Host.LISTING else recordings_credit(pace),
     )
     return Gate(session.hosts.name(host), options, emit=emit)

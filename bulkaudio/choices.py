@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, tzinfo
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, TypedDict, TypeVar, get_type_hints
@@ -26,6 +26,7 @@ from bulkaudio.settings import (
     Secret,
     Selection,
 )
+from bulkaudio.timetable import NO_CEILING, Timetable, parse_timetable
 from bulkaudio.windows import Window, parse_time, parse_zone
 
 T = TypeVar("T")
@@ -51,7 +52,8 @@ class RunChoices(TypedDict, total=False):
     """
     What is fetched and how; see `Selection`, `Pace` and `Budgets` in `bulkaudio.settings`.
 
-    Seconds and sizes may be texts, as on the command line: ``15m``, ``1GB``.
+    Seconds and sizes may be texts, as on the command line: ``15m``, ``1GB``. A `bandwidth` is bytes
+    a second, or a text such as ``20M`` or ``08:00-18:00=20M,off``, by the clocks of UTC or of `tz`.
     """
 
     directions: Iterable[Direction | str] | None
@@ -59,6 +61,7 @@ class RunChoices(TypedDict, total=False):
     metadata: Metadata | str | None
     concurrency: int | Literal["auto"] | None
     max_rate: float | None
+    bandwidth: str | int | None
     attempts: int | None
     give_up_after_s: float | str | None
     max_recordings: int | None
@@ -179,7 +182,7 @@ def download_request(
             layout=choices.get("layout"),
             min_free_bytes=min_free_bytes(choices),
         ),
-        pace=_pace(choices),
+        pace=_pace(choices, parse_zone(_or(choices.get("tz"), "UTC"))),
         budgets=_budgets(choices),
         audio_url=choices.get("audio_url") or os.environ.get("BULKAUDIO_AUDIO_URL"),
         conversations_url=choices.get("conversations_url")
@@ -259,15 +262,24 @@ def _metadata(name: Metadata | str | None) -> Metadata | None:
         ) from error
 
 
-def _pace(choices: RunChoices) -> Pace:
+def _pace(choices: RunChoices, zone: tzinfo = UTC) -> Pace:
     defaults, concurrency = Pace(), choices.get("concurrency")
     patience = choices.get("give_up_after_s")
     return Pace(
         concurrency=None if concurrency == "auto" else concurrency,
         max_rate=choices.get("max_rate"),
+        bandwidth=_bandwidth(choices.get("bandwidth")).within(zone),
         attempts=_or(choices.get("attempts"), defaults.attempts),
         give_up_after_s=_seconds("give_up_after_s", patience, defaults.give_up_after_s),
     )
+
+
+def _bandwidth(given: str | int | None) -> Timetable:
+    if given is None:
+        return NO_CEILING
+    if isinstance(given, bool) or not isinstance(given, (str, int)):
+        raise wrong_value("bandwidth", given, "bytes a second, or a text such as 20M")
+    return _read("bandwidth", str(given), parse_timetable)
 
 
 def _budgets(choices: RunChoices) -> Budgets:

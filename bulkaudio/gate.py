@@ -21,8 +21,9 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bulkaudio.bandwidth import Bandwidth
 from bulkaudio.errors import HostUnavailableError
 from bulkaudio.events import Emit, GateMoved
 from bulkaudio.policy import MAX_WAIT_S, Reason
@@ -77,6 +78,7 @@ class GateOptions:
         start: Slots the last run ended with.
         credit: Failures beyond the successes before the host counts as down. Small where requests
             come one by one: each would use up its own attempts before many failures add up.
+        bandwidth: The ceiling on what arrives; under it flow says nothing about the host.
     """
 
     fixed: int | None = None
@@ -84,6 +86,7 @@ class GateOptions:
     max_rate: float | None = None
     give_up_s: float = 15 * 60.0
     credit: float = START_CREDIT
+    bandwidth: Bandwidth = field(default_factory=Bandwidth)
 
 
 class Gate:
@@ -105,6 +108,7 @@ class Gate:
     ) -> None:
         self.host = host
         self._options = options or GateOptions()
+        self.bandwidth = self._options.bandwidth
         self._emit = emit
         self._clock = clock
         self._slots = Slots(
@@ -140,7 +144,8 @@ class Gate:
         """How many requests may be under way at once now."""
         if self._is_probing:
             return 1
-        return min(self._slots.count, COLD_SLOTS) if self._is_cold else self._slots.count
+        count = min(self._slots.count, COLD_SLOTS) if self._is_cold else self._slots.count
+        return min(count, self.bandwidth.most_at_once) if self.bandwidth.has_ceilings else count
 
     @property
     def learned_slots(self) -> int:
@@ -163,6 +168,10 @@ class Gate:
         One alone that was answered so, after good answers to others, is that request's own matter.
         """
         return self._put_off.end(self._clock(), is_cold=self._is_cold)
+
+    def share_bandwidth(self, other: "Gate") -> None:
+        """Come under the ceiling that another host's bodies are under."""
+        self.bandwidth = other.bandwidth
 
     @asynccontextmanager
     async def admit(self) -> AsyncIterator[Ticket]:
@@ -270,6 +279,9 @@ class Gate:
         """Bytes of an answer came that had begun."""
         self._slots.received(received_bytes)
         self._look()
+        if self.bandwidth.has_ceilings and self._in_flight < self.slots:
+            # The bandwidth's ceiling has risen by the clock, which nobody else tells.
+            self._pump()
 
     def heard_succeeded(self, epoch: int) -> None:
         """A good answer is over."""
@@ -290,6 +302,8 @@ class Gate:
     def _look(self) -> None:
         now = self._clock()
         is_limited = now < max(self._closed_until, self._next_start)
+        if self.bandwidth.has_ceilings:
+            is_limited = is_limited or self.bandwidth.is_holding
         if self._slots.look(now, self._in_flight, is_limited=is_limited):
             self._move("feeling the way up")
             self._pump()

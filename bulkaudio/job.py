@@ -172,11 +172,13 @@ class _Job:
                 emit=emit,
                 erased=ledger.erasures.erased,
             )
+        listing_gate = gate
+        if not is_one_host:
+            listing_gate = gate_of(self.session, Host.LISTING, request.pace, emit=emit)
+            listing_gate.share_bandwidth(gate)
         means = ListingMeans(
             session=self.session,
-            gate=gate
-            if is_one_host
-            else gate_of(self.session, Host.LISTING, request.pace, emit=emit),
+            gate=listing_gate,
             emit=emit,
             limits=Limits(attempts=request.pace.attempts),
             sleep=self.stopper.sleep,

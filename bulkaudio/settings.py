@@ -14,6 +14,7 @@ from bulkaudio.bounds import (
     check_word,
 )
 from bulkaudio.model import Direction, Metadata
+from bulkaudio.timetable import NO_CEILING, Timetable
 
 DEFAULT_LAYOUT = "{direction}/{id}.wav"
 MAX_SLOTS = 64
@@ -169,12 +170,14 @@ class Pace:
     Attributes:
         concurrency: Requests at once, at most `MOST_SLOTS`; None lets the gate find out.
         max_rate: Requests a second, over all workers; None: no ceiling.
+        bandwidth: Bytes a second, over everything that arrives.
         attempts: For each recording; throttled answers do not count.
         give_up_after_s: A host that fails without one success for so long ends the run.
     """
 
     concurrency: int | None = None
     max_rate: float | None = None
+    bandwidth: Timetable = NO_CEILING
     attempts: int = 5
     give_up_after_s: float = 15 * 60.0
 

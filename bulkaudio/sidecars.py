@@ -14,6 +14,7 @@ from typing import Any
 
 from bulkaudio.events import Answered, Emit, Noted, SidecarSettled
 from bulkaudio.fetch import Means, evidence_of, retrying_event, tell_gate
+from bulkaudio.gate import Gate
 from bulkaudio.model import Conversation, Direction, Metadata, Recording, Task
 from bulkaudio.policy import Action, Reason, retry_after_s
 from bulkaudio.polyai.client import PermanentFailure, Response
@@ -158,7 +159,7 @@ class Sidecars:
                         if outcome.reason == Reason.THROTTLED:
                             ticket.throttled(retry_after_s(answer))
                         return outcome.reason
-                    details = await _read_details(response)
+                    details = await _read_details(response, means.gate)
                     ticket.succeeded(response.first_byte_s)
             except AttemptFailed as failure:
                 tell_gate(ticket, failure)
@@ -170,9 +171,9 @@ class Sidecars:
         return None
 
 
-async def _read_details(response: Response) -> Mapping[str, Any]:
+async def _read_details(response: Response, gate: Gate) -> Mapping[str, Any]:
     body = bytearray()
-    async for chunk in response.chunks():
+    async for chunk in response.chunks(gate.bandwidth.take):
         body += chunk
         if len(body) > MAX_DETAILS_BYTES:
             raise PermanentFailure(Reason.TOO_LARGE)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from bulkaudio.cli import values
+from bulkaudio.timetable import NO_CEILING, Timetable
 
 SOURCE = Group("Which conversations", sort_key=1)
 WHAT = Group("What to fetch of each", sort_key=2)
@@ -207,6 +208,19 @@ class HowOptions:
         float | None,
         Parameter(metavar="N", converter=values.rate, help="At most so many requests a second."),
     ] = None
+    bandwidth: Annotated[
+        Timetable,
+        Parameter(
+            name="--bandwidth",
+            metavar="SIZE",
+            accepts_keys=False,
+            n_tokens=1,
+            converter=values.bandwidth,
+            show_default=False,
+            help="At most so many bytes a second, such as 20M, or by the clocks of --tz: "
+            "'Mon-Fri 08:00-18:00=20M,off'.",
+        ),
+    ] = NO_CEILING
     attempts: Annotated[
         int,
         Parameter(

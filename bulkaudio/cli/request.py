@@ -68,6 +68,7 @@ def make_request(
         pace=Pace(
             concurrency=concurrency if isinstance(concurrency, int) else None,
             max_rate=how.max_rate,
+            bandwidth=how.bandwidth.within(parse_zone(source.tz)),
             attempts=how.attempts,
             give_up_after_s=how.give_up_after,
         ),

@@ -9,6 +9,7 @@ from bulkaudio.errors import UsageError
 from bulkaudio.naming import printable
 from bulkaudio.quantities import parse_bytes, parse_duration
 from bulkaudio.settings import MOST_SLOTS
+from bulkaudio.timetable import Timetable, parse_timetable
 
 AUTO = "auto"
 
@@ -38,6 +39,11 @@ def count(_type: object, tokens: Sequence[Token]) -> int:
 def rate(_type: object, tokens: Sequence[Token]) -> float:
     """Read requests a second, more than 0."""
     return _named(tokens, _rate)
+
+
+def bandwidth(_type: object, tokens: Sequence[Token]) -> Timetable:
+    """Read ``20M``, or a timetable, by the clocks of UTC."""
+    return _named(tokens, parse_timetable)
 
 
 def words(_type: object, text: str, delimiter: str | None = None) -> list[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -22,6 +22,13 @@ from bulkaudio.settings import Secret
 CORRELATION_HEADER = "X-PolyAI-Correlation-Id"
 ENVELOPE_S = 10.0
 """An error's body is not waited for longer: the status has already said the most."""
+
+Take = Callable[[int], Awaitable[None]]
+"""Told how many bytes were read; returns when the next ones may be."""
+
+
+async def at_once(_: int) -> None:
+    """Let the next bytes be read at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,15 +61,15 @@ class Response:
             correlation_id=self.answer.correlation_id,
         )
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    def chunks(self, take: Take = at_once) -> AsyncIterator[bytes]:
         """
-        Return the body's bytes as they come, undecoded.
+        Return the body's bytes as they come, undecoded, and no faster than `take` lets them.
 
         Raises:
             AttemptFailed: When it breaks off, stalls or falls silent.
             BodyTooLarge: Before more than the limit was handed out.
         """
-        return _Body(self, self._sent.raw.content, self._limits)
+        return _Body(self, self._sent.raw.content, self._limits, take)
 
     def header(self, name: str) -> str | None:
         """Return a header, fit for a terminal; None without it, or where the key stands in it."""
@@ -87,9 +94,10 @@ class _Body:
     """
 
     def __init__(
-        self, response: Response, content: aiohttp.StreamReader, limits: TransferLimits
+        self, response: Response, content: aiohttp.StreamReader, limits: TransferLimits, take: Take
     ) -> None:
         self._response = response
+        self._take = take
         self._content = content
         self._limits = limits
         self._throughput = Throughput(limits)
@@ -107,6 +115,8 @@ class _Body:
             raise AttemptFailed(Reason.STALLED, evidence=self._response.evidence)
         self._total += len(chunk)
         self._refuse_above_limit(self._total)
+        # Not in `_read`: what is waited for here is not the host's slowness.
+        await self._take(len(chunk))
         return chunk
 
     async def _read(self) -> tuple[bytes, float]:
