@@ -43,7 +43,7 @@ class Bandwidth:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._timetable = timetable or NO_CEILING
-        self.has_ceilings = self._timetable != NO_CEILING
+        self.has_ceilings = self._timetable.has_ceilings
         """False costs nothing: most runs have none."""
         self._clock, self._now = clock, now
         self._limit: int | None = None

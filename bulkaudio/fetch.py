@@ -210,7 +210,7 @@ class Fetcher:
     async def _receive(self, response: Response, staging: Staging, ticket: Ticket) -> None:
         """Stream the body; a body that does not begin as a WAV is not worth its bytes."""
         head = b""
-        async for chunk in response.chunks(self._means.gate.bandwidth.take):
+        async for chunk in response.chunks(self._means.gate.bandwidth):
             if len(head) < WAV_HEAD_BYTES:
                 head += chunk[:WAV_HEAD_BYTES]
                 if not looks_like_wav(head[:WAV_HEAD_BYTES]):

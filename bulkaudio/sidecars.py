@@ -173,7 +173,7 @@ class Sidecars:
 
 async def _read_details(response: Response, gate: Gate) -> Mapping[str, Any]:
     body = bytearray()
-    async for chunk in response.chunks(gate.bandwidth.take):
+    async for chunk in response.chunks(gate.bandwidth):
         body += chunk
         if len(body) > MAX_DETAILS_BYTES:
             raise PermanentFailure(Reason.TOO_LARGE)

@@ -75,6 +75,12 @@ class Timetable:
     otherwise: int | None = None
     zone: tzinfo = UTC
 
+    @property
+    def has_ceilings(self) -> bool:
+        """Whether there is a moment with one."""
+        limits = [self.otherwise, *(entry.limit for entry in self.entries)]
+        return any(limit is not None for limit in limits)
+
     def limit_at(self, moment: datetime) -> int | None:
         """Return bytes a second at an aware moment; None: no ceiling."""
         if not self.entries:

@@ -2,13 +2,14 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
 
 import aiohttp
 
+from bulkaudio.bandwidth import Bandwidth
 from bulkaudio.model import Evidence
 from bulkaudio.naming import printable
 from bulkaudio.policy import Answer, Reason
@@ -22,13 +23,6 @@ from bulkaudio.settings import Secret
 CORRELATION_HEADER = "X-PolyAI-Correlation-Id"
 ENVELOPE_S = 10.0
 """An error's body is not waited for longer: the status has already said the most."""
-
-Take = Callable[[int], Awaitable[None]]
-"""Told how many bytes were read; returns when the next ones may be."""
-
-
-async def at_once(_: int) -> None:
-    """Let the next bytes be read at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,15 +55,15 @@ class Response:
             correlation_id=self.answer.correlation_id,
         )
 
-    def chunks(self, take: Take = at_once) -> AsyncIterator[bytes]:
+    def chunks(self, bandwidth: Bandwidth | None = None) -> AsyncIterator[bytes]:
         """
-        Return the body's bytes as they come, undecoded, and no faster than `take` lets them.
+        Return the body's bytes as they come, undecoded, and no faster than `bandwidth` allows.
 
         Raises:
             AttemptFailed: When it breaks off, stalls or falls silent.
             BodyTooLarge: Before more than the limit was handed out.
         """
-        return _Body(self, self._sent.raw.content, self._limits, take)
+        return _Body(self, self._sent.raw.content, self._limits, bandwidth)
 
     def header(self, name: str) -> str | None:
         """Return a header, fit for a terminal; None without it, or where the key stands in it."""
@@ -94,10 +88,14 @@ class _Body:
     """
 
     def __init__(
-        self, response: Response, content: aiohttp.StreamReader, limits: TransferLimits, take: Take
+        self,
+        response: Response,
+        content: aiohttp.StreamReader,
+        limits: TransferLimits,
+        bandwidth: Bandwidth | None,
     ) -> None:
         self._response = response
-        self._take = take
+        self._bandwidth = bandwidth if bandwidth is not None and bandwidth.has_ceilings else None
         self._content = content
         self._limits = limits
         self._throughput = Throughput(limits)
@@ -115,8 +113,9 @@ class _Body:
             raise AttemptFailed(Reason.STALLED, evidence=self._response.evidence)
         self._total += len(chunk)
         self._refuse_above_limit(self._total)
-        # Not in `_read`: what is waited for here is not the host's slowness.
-        await self._take(len(chunk))
+        if self._bandwidth is not None:
+            # Not in `_read`: what is waited for here is not the host's slowness.
+            await self._bandwidth.take(len(chunk))
         return chunk
 
     async def _read(self) -> tuple[bytes, float]:

@@ -240,7 +240,7 @@ class ListingSource:
             number=self._refusals.page_number, room=self._room, known_until=_known_until(response)
         )
         try:
-            async for chunk in response.chunks(self._means.gate.bandwidth.take):
+            async for chunk in response.chunks(self._means.gate.bandwidth):
                 for start in range(0, len(chunk), SLICE_BYTES):
                     await self._take(page, parser.feed(chunk[start : start + SLICE_BYTES]))
                     if page.is_cut:
