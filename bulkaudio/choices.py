@@ -68,6 +68,7 @@ class RunChoices(TypedDict, total=False):
     max_bytes: int | str | None
     max_duration_s: float | str | None
     min_free_bytes: int | str | None
+    fail_on_empty: bool | None
 
 
 class DownloadChoices(ConnectionOptions, RunChoices, total=False):
@@ -148,7 +149,12 @@ def run_options(choices: RunChoices) -> RunOptions:
         redacted=choices.get("redacted"),
         metadata=_metadata(choices.get("metadata")) or Metadata.NONE,
     )
-    return RunOptions(selection=selection, pace=_pace(choices), budgets=_budgets(choices))
+    return RunOptions(
+        selection=selection,
+        pace=_pace(choices),
+        budgets=_budgets(choices),
+        fail_on_empty=_or(choices.get("fail_on_empty"), default=False),
+    )
 
 
 def download_request(
@@ -177,6 +183,7 @@ def download_request(
         redacted=choices.get("redacted"),
         metadata=_metadata(choices.get("metadata")),
         limit=choices.get("limit"),
+        fail_on_empty=_or(choices.get("fail_on_empty"), default=False),
         place=Place(
             out=_folder(out),
             layout=choices.get("layout"),

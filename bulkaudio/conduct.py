@@ -7,7 +7,7 @@ ledger's record of the run is opened and closed here, and an error becomes a res
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -178,6 +178,9 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
     for note in work.session.clock_notes():
         emit(Noted(text=note))
     status, exit_code = _ending(error, watch.stopper, watch.tally)
+    if work.options.fail_on_empty and status == "complete" and not watch.tally.details().named:
+        status, exit_code = "partial", SHORTFALL_EXIT_CODE
+        emit(Noted(text=empty_words(work.scope)))
     result = RunResult(
         status=status,
         exit_code=exit_code,
@@ -195,6 +198,16 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
         failure = error or end
         result = replace(result, status="failed", exit_code=failure.exit_code, error=failure)
     return result
+
+
+def empty_words(scope: Mapping[str, Any]) -> str:
+    """Say that a source had nothing, and what may be the reason."""
+    if scope["source"] != "listing":
+        return "There was no conversation at all, and --fail-on-empty calls that a failure."
+    return (
+        f"No call was listed from {scope['since']} up to {scope['until']}, and --fail-on-empty calls "
+        "that a failure: were there calls, and are --agent, --env, --channel and --variant right?"
+    )
 
 
 def _assemble(work: Work, run_id: str, emit: Emit, stopper: Stopper) -> Run:

@@ -139,7 +139,12 @@ class _Job:
             session=self.session,
             gate=gate,
             source=source,
-            options=RunOptions(selection=selection, pace=request.pace, budgets=request.budgets),
+            options=RunOptions(
+                selection=selection,
+                pace=request.pace,
+                budgets=request.budgets,
+                fail_on_empty=request.fail_on_empty,
+            ),
             scope=scope_of(
                 self.session.connection,
                 "csv" if self.csv is not None else "listing",

@@ -219,11 +219,20 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunOptions:
-    """What a run of an open archive is told, apart from where its conversations come from."""
+    """
+    What a run of an open archive is told, apart from where its conversations come from.
+
+    Attributes:
+        fail_on_empty: A source that ended without one conversation is a shortfall.
+    """
 
     selection: Selection = Selection()
     pace: Pace = Pace()
     budgets: Budgets = Budgets()
+    fail_on_empty: bool = False
+
+    def __post_init__(self) -> None:
+        check_switch("fail_on_empty", self.fail_on_empty)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,6 +266,7 @@ class DownloadRequest:
     redacted: bool | None = None
     metadata: Metadata | None = None
     limit: int | None = None
+    fail_on_empty: bool = False
     place: Place
     pace: Pace = Pace()
     budgets: Budgets = Budgets()
@@ -269,6 +279,7 @@ class DownloadRequest:
         for name in ("region", "account", "agent", "id_column"):
             check_text(name, getattr(self, name))
         check_switch("redacted", self.redacted)
+        check_switch("fail_on_empty", self.fail_on_empty)
         check_whole("limit", self.limit, least=1)
 
     @property

@@ -111,6 +111,13 @@ class SourceOptions:
         int,
         Parameter(metavar="N", converter=values.count, help="Calls to a page of the listing."),
     ] = 1000
+    fail_on_empty: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="End with exit code 3 when no call at all is listed; an empty CSV is always refused.",
+        ),
+    ] = False
 
 
 @Parameter(name="*", group=WHAT)

@@ -64,6 +64,7 @@ def make_request(
         redacted=what.redacted,
         metadata=None if what.metadata is None else Metadata(what.metadata),
         limit=what.limit,
+        fail_on_empty=source.fail_on_empty,
         place=_place(options),
         pace=Pace(
             concurrency=concurrency if isinstance(concurrency, int) else None,

@@ -88,6 +88,8 @@ def _parts(summary: Summary) -> Iterator[RenderableType]:
 def _headline(summary: Summary) -> Text:
     word, style = HEADLINES.get(summary.status, (summary.status.capitalize(), "bold"))
     counts = summary.counts
+    if summary.status == "partial" and not counts.recordings and not counts.rejected:
+        word = "Finished, but there was no conversation"
     line = Text(word, style=style)
     if summary.stopped_by and summary.status in {"stopped", "interrupted"}:
         line.append(f" by {summary.stopped_by}")

@@ -125,8 +125,14 @@ class Sidecars:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Details:
-    """What a summary tells beyond the counts; every list is bounded."""
+    """
+    What a summary tells beyond the counts; every list is bounded.
 
+    Attributes:
+        named: Conversations that the source has named so far, chats and known ones included.
+    """
+
+    named: int
     http: dict[int, int]
     failures: tuple[Outcome, ...]
     rejections: tuple[Rejected, ...]
@@ -148,6 +154,7 @@ class Tally:
     _by_status: Counter[Status] = field(default_factory=Counter)
     _conversations: int = 0
     _recordings: int = 0
+    _named: int = 0
     _rejected: int = 0
     _skipped: int = 0
     _retries: int = 0
@@ -192,6 +199,7 @@ class Tally:
         """Return what the summary tells beyond the counts."""
         with self._lock:
             return Details(
+                named=self._named,
                 http=dict(sorted(self._http.items())),
                 failures=tuple(self._failures),
                 rejections=tuple(self._rejections),
@@ -275,6 +283,8 @@ class Tally:
         self._by_status[Status.ABSENT] += plan.absent
         self._by_status[Status.DEFERRED] += plan.deferred
         self._put_off += plan.put_off
+        if not event.from_backlog:
+            self._named += plan.conversations + plan.duplicates + event.skipped
         self._skipped += event.skipped
         self._rejected += len(event.rejected)
         room = MAX_REJECTIONS - len(self._rejections)
