@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from bulkaudio.events import Emit, Event, Noted, Started
 from bulkaudio.fetch import Fetcher, Means
 from bulkaudio.gate import Gate
 from bulkaudio.model import Metadata, Outcome
+from bulkaudio.observe.metrics_file import MetricsFile
 from bulkaudio.observe.status_file import StatusFile
 from bulkaudio.observe.summary import Summary
 from bulkaudio.observe.tally import Tally
@@ -59,11 +61,17 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Watch:
-    """Who follows a run and who may stop it."""
+    """
+    Who follows a run and who may stop it.
+
+    Attributes:
+        metrics: Kept fresh while the run goes on, and shown the ledger at its end.
+    """
 
     tally: Tally
     observers: Sequence[Emit]
     stopper: Stopper
+    metrics: MetricsFile | None = None
 
     @property
     def emit(self) -> Emit:
@@ -168,7 +176,7 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
         await ledger.start_run(run_id, started_at, json.dumps(work.scope))
         emit(Started(run_id=run_id, started_at=started_at, archive=root, scope=work.scope))
         with status_file.writing():
-            await _assemble(work, run_id, emit, watch.stopper).execute()
+            await _assemble(work, run_id, emit, watch).execute()
         if work.options.pace.concurrency is None:
             await ledger.pin({SLOTS_PIN: str(work.gate.learned_slots)})
         if not watch.stopper.is_stopping:
@@ -197,6 +205,8 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
     except BulkAudioError as end:
         failure = error or end
         result = replace(result, status="failed", exit_code=failure.exit_code, error=failure)
+    if watch.metrics is not None:
+        await watch.metrics.look(ledger)
     return result
 
 
@@ -210,8 +220,8 @@ def empty_words(scope: Mapping[str, Any]) -> str:
     )
 
 
-def _assemble(work: Work, run_id: str, emit: Emit, stopper: Stopper) -> Run:
-    options = work.options
+def _assemble(work: Work, run_id: str, emit: Emit, watch: Watch) -> Run:
+    options, stopper, metrics = work.options, watch.stopper, watch.metrics
     limits = Limits(attempts=options.pace.attempts)
     means = make_means(work, emit, stopper)
     wants_details = options.selection.metadata is not Metadata.NONE and work.asks_for_details
@@ -240,6 +250,7 @@ def _assemble(work: Work, run_id: str, emit: Emit, stopper: Stopper) -> Run:
         min_free_bytes=work.min_free_bytes,
         needs_dates=work.archive.layout.needs_date,
         slots=slots_of(options.pace),
+        attendants=() if metrics is None else [partial(metrics.keep_fresh, work.archive.ledger)],
     )
     return Run(parts, options, emit=emit, stopper=stopper)
 

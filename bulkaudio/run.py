@@ -8,7 +8,7 @@ nothing else.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -50,6 +50,7 @@ class Parts:
         needs_dates: The layout makes paths of the conversations' starts.
         sidecars: None when no metadata is wanted, or the listing brings it.
         backlog: What earlier runs left open, when it is to come first.
+        attendants: What goes on beside the run, and is cancelled when everything is done.
     """
 
     source: Source
@@ -63,6 +64,7 @@ class Parts:
     min_free_bytes: int
     needs_dates: bool
     slots: int
+    attendants: Sequence[Callable[[], Coroutine[None, None, None]]] = ()
 
 
 def dated(batch: Batch) -> Batch:
@@ -172,6 +174,7 @@ class Run:
                 group.create_task(self._watch_stop(feeder, workers), name="stop watcher"),
                 group.create_task(self._watch_disk(), name="disk watcher"),
                 group.create_task(self._watch_time(), name="time watcher"),
+                *(group.create_task(attend()) for attend in self._parts.attendants),
             ]
             await asyncio.wait([feeder, *workers])
             for watcher in watchers:

@@ -232,6 +232,25 @@ def test_the_same_from_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not (tmp_path / "other").exists()
 
 
+@pytest.mark.parametrize("place", ["flag", "variable", "file"])
+def test_a_timetable_with_blanks_is_one_value_everywhere(place: str, inside: Inside) -> None:
+    """On the command line, in a variable, and in a configuration file."""
+    text, arguments = "Mon-Sun 00:00-24:00=300k, off", list[str]()
+    if place == "flag":
+        arguments = ["--bandwidth", text]
+    elif place == "variable":
+        inside.env("BULKAUDIO_BANDWIDTH", text)
+    else:
+        (inside.folder / "b.toml").write_text(f'bandwidth = "{text}"\n')
+        arguments = ["--config", "b.toml"]
+    with in_thread(WireServer(long_ones)) as server:
+        inside.reach(server)
+        csv = write_csv(inside.folder / "calls.csv", ["CA1", "CA2"])
+        done = inside.download("--csv", csv, *arguments)
+    assert done.code == 0, done.stderr
+    assert done.summary["duration_s"] == pytest.approx(2 * SIZE / 300_000, rel=0.25)
+
+
 def test_wrong_text_is_refused_before_anything_starts(inside: Inside) -> None:
     """From a variable as from an option, by its name."""
     inside.env("BULKAUDIO_BANDWIDTH", "20")

@@ -28,6 +28,7 @@ STOREYS = [
     ["settings", "keys"],
     ["bandwidth", "slots", "put_off", "rate", "ticket", "gate", "retry", "stopper"],
     ["polyai"],
+    ["ping_url", "ping"],
     ["sources"],
     ["stores"],
     ["ledger"],
@@ -76,7 +77,7 @@ STOREYS = [
 ORDER = {room: number for number, room in enumerate(room for floor in STOREYS for room in floor)}
 
 ONE_ROOM = {
-    "aiohttp": {"polyai", "simulator"},
+    "aiohttp": {"polyai", "simulator", "ping"},
     "sqlite3": {"ledger"},
     "tenacity": {"retry"},
     "ijson": {"polyai"},

@@ -69,6 +69,10 @@ class Exchange:
         self._reader = reader
         self._writer = writer
 
+    async def body(self) -> bytes:
+        """Read the request's body, as long as its head says."""
+        return await self._reader.readexactly(int(self.head.header("Content-Length") or 0))
+
     async def send(self, data: bytes) -> None:
         """Put bytes on the wire."""
         self._writer.write(data)

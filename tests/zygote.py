@@ -40,6 +40,7 @@ PRELOADED = (
         "bulkaudio.cli.new_file",
         "bulkaudio.cli.request",
         "bulkaudio.cli.result",
+        "bulkaudio.cli.sentries",
         "bulkaudio.cli.garbage",
         "bulkaudio.cli.tls_buffers",
     ),

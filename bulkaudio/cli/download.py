@@ -9,30 +9,40 @@ from typing import TYPE_CHECKING
 from bulkaudio.cli.options import DEFAULTS, DownloadOptions
 
 if TYPE_CHECKING:
+    from bulkaudio.cli.sentries import Sentries
     from bulkaudio.conduct import RunResult
     from bulkaudio.observe.summary import Summary
-    from bulkaudio.observe.tally import Tally
     from bulkaudio.settings import DownloadRequest
 
 
 def download(options: DownloadOptions = DEFAULTS) -> int:
     """Save the recordings of a listing, or of a file of ids, into an archive."""
     from bulkaudio.cli.result import show
+    from bulkaudio.cli.sentries import Sentries, code_of
 
-    return show(summary_of(options), options.output)
+    sentries = Sentries.of(options)
+    summary = summary_of(options, sentries)
+    try:
+        code = show(summary, options.output)
+    except BaseException as error:
+        sentries.finish(summary, summary.exit_code or code_of(error))
+        raise
+    return sentries.finish(summary, code)
 
 
-def summary_of(options: DownloadOptions) -> "Summary":
+def summary_of(options: DownloadOptions, sentries: "Sentries | None" = None) -> "Summary":
     """Do the run, with its progress and signals, and sum it up; errors are in the summary."""
     from bulkaudio.cli.failure import unexpected
     from bulkaudio.cli.result import EarlyEnd
+    from bulkaudio.cli.sentries import Sentries
     from bulkaudio.errors import BulkAudioError
-    from bulkaudio.observe.summary import Summary, Tally
+    from bulkaudio.observe.summary import Summary
 
     started_at = datetime.now(UTC)
-    tally = Tally()
+    sentries = sentries or Sentries()
+    tally = sentries.tally
     try:
-        return Summary.of(_run(options, tally, started_at), tally)
+        return Summary.of(_run(options, sentries, started_at), tally)
     except Exception as caught:  # noqa: BLE001 - even a bug ends in a summary of what was saved
         error = caught if isinstance(caught, BulkAudioError) else unexpected(caught)
         archive = Path(options.where.out or "")
@@ -40,7 +50,7 @@ def summary_of(options: DownloadOptions) -> "Summary":
         return Summary.of(early, tally)
 
 
-def _run(options: DownloadOptions, tally: "Tally", now: datetime) -> "RunResult":
+def _run(options: DownloadOptions, sentries: "Sentries", now: datetime) -> "RunResult":
     import asyncio
 
     from bulkaudio.cli.failure import say
@@ -64,11 +74,13 @@ def _run(options: DownloadOptions, tally: "Tally", now: datetime) -> "RunResult"
     with ExitStack() as watching:
         watching.enter_context(logging_to(log))
         shown = Show.OFF if is_hidden else Show(output.progress)
-        watching.enter_context(progress(Bar(tally), sys.stderr, show=shown))
-        return asyncio.run(_conduct(request, tally, is_quiet=output.quiet))
+        watching.enter_context(progress(Bar(sentries.tally), sys.stderr, show=shown))
+        return asyncio.run(_conduct(request, sentries, is_quiet=output.quiet))
 
 
-async def _conduct(request: "DownloadRequest", tally: "Tally", *, is_quiet: bool) -> "RunResult":
+async def _conduct(
+    request: "DownloadRequest", sentries: "Sentries", *, is_quiet: bool
+) -> "RunResult":
     from bulkaudio.cli.garbage import look_at_new
     from bulkaudio.cli.signals import Signals
     from bulkaudio.cli.tls_buffers import keep_small
@@ -81,8 +93,14 @@ async def _conduct(request: "DownloadRequest", tally: "Tally", *, is_quiet: bool
     keep_small()
     stopper = Stopper()
     signals = Signals(
-        stopper=stopper, tally=tally, grace_s=request.budgets.grace_s, is_quiet=is_quiet
+        stopper=stopper, tally=sentries.tally, grace_s=request.budgets.grace_s, is_quiet=is_quiet
     )
     with signals.handled():
-        watch = Watch(tally=tally, observers=[LogEvents()], stopper=stopper)
+        pinger = sentries.pinger
+        watch = Watch(
+            tally=sentries.tally,
+            observers=[LogEvents()] if pinger is None else [LogEvents(), pinger],
+            stopper=stopper,
+            metrics=sentries.metrics,
+        )
         return await run_download(request, watch)

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from bulkaudio.cli import values
+from bulkaudio.ping_url import PingUrl
 from bulkaudio.timetable import NO_CEILING, Timetable
 
 SOURCE = Group("Which conversations", sort_key=1)
@@ -223,6 +224,7 @@ class HowOptions:
             accepts_keys=False,
             n_tokens=1,
             converter=values.bandwidth,
+            env_var_split=values.whole,
             show_default=False,
             help="At most so many bytes a second, such as 20M, or by the clocks of --tz: "
             "'Mon-Fri 08:00-18:00=20M,off'.",
@@ -314,6 +316,26 @@ class OutputOptions:
     ] = None
     summary_file: Annotated[
         Path | None, Parameter(metavar="FILE", help="Write the JSON summary to this file as well.")
+    ] = None
+    metrics_file: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE",
+            help="Keep this file fresh for Prometheus's textfile collector, such as bulkaudio.prom.",
+        ),
+    ] = None
+    ping_url: Annotated[
+        PingUrl | None,
+        Parameter(
+            name="--ping-url",
+            metavar="URL",
+            accepts_keys=False,
+            n_tokens=1,
+            converter=values.ping_url,
+            env_var_split=values.whole,
+            help="Ping this address at the start, on success and on failure, as healthchecks.io has "
+            "it; better as BULKAUDIO_PING_URL, which no process list shows.",
+        ),
     ] = None
     config: ConfigOption = None
     profile: ProfileOption = None

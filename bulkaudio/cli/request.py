@@ -145,9 +145,20 @@ def _check(options: DownloadOptions) -> None:
 
 
 def _check_outlets(options: DownloadOptions) -> None:
-    """Keep the log and the summary from what the archive keeps: they would destroy it."""
+    """Keep what a run writes about itself from what the archive keeps, and from each other."""
     output, out = options.output, Path(options.where.out or "").expanduser()
-    for name, path in (("--log-file", output.log_file), ("--summary-file", output.summary_file)):
+    named = {
+        "--log-file": output.log_file,
+        "--summary-file": output.summary_file,
+        "--metrics-file": output.metrics_file,
+    }
+    given = {name: path.expanduser() for name, path in named.items() if path is not None}
+    for name, path in given.items():
+        metrics = given.get("--metrics-file", path)
+        if metrics is not path and os.path.realpath(metrics) == os.path.realpath(path):
+            raise UsageError(
+                f"{name} and --metrics-file name the same file", fix="give each a file of its own"
+            )
         refuse_archives_own(name, path, out)
 
 

@@ -7,6 +7,7 @@ from cyclopts import Token
 
 from bulkaudio.errors import UsageError
 from bulkaudio.naming import printable
+from bulkaudio.ping_url import PingUrl
 from bulkaudio.quantities import parse_bytes, parse_duration
 from bulkaudio.settings import MOST_SLOTS
 from bulkaudio.timetable import Timetable, parse_timetable
@@ -46,10 +47,21 @@ def bandwidth(_type: object, tokens: Sequence[Token]) -> Timetable:
     return _named(tokens, parse_timetable)
 
 
+def ping_url(_type: object, tokens: Sequence[Token]) -> PingUrl:
+    """Read an address that is kept out of sight."""
+    return _named(tokens, PingUrl.parse)
+
+
 def words(_type: object, text: str, delimiter: str | None = None) -> list[str]:
     """Split a variable's value that lists several: by commas or spaces."""
     del delimiter
     return text.replace(",", " ").split()
+
+
+def whole(_type: object, text: str, delimiter: str | None = None) -> list[str]:
+    """Take a variable's value for one, blanks included."""
+    del delimiter
+    return [text]
 
 
 def origin(token: Token) -> str:

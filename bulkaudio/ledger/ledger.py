@@ -19,8 +19,10 @@ from bulkaudio.ledger.erasing import Erasures
 from bulkaudio.ledger.holds import Holds
 from bulkaudio.ledger.migrations import UNSETTLED
 from bulkaudio.ledger.rows import (
+    IS_DOWNLOAD,
     SELECT,
     SELECT_RUNS,
+    SELECT_SUCCESSES,
     LedgerRow,
     ListingRow,
     RunRow,
@@ -155,6 +157,25 @@ class Ledger:
             return None if row is None else run_of(row)
 
         return await self._database.read(find)
+
+    async def last_ended_run(self) -> RunRow | None:
+        """Return the download that came to its end last; repairs are none."""
+
+        def find(connection: sqlite3.Connection) -> RunRow | None:
+            row = connection.execute(
+                f"{SELECT_RUNS} WHERE finished_at IS NOT NULL AND {IS_DOWNLOAD} "
+                "ORDER BY number DESC LIMIT 1"
+            ).fetchone()
+            return None if row is None else run_of(row)
+
+        return await self._database.read(find)
+
+    async def last_successes(self) -> Mapping[str, datetime]:
+        """Say when the last download with exit code 0 ended, for each kind of source."""
+        rows = await self._database.read(
+            lambda connection: connection.execute(SELECT_SUCCESSES).fetchall()
+        )
+        return {str(source): instant_of(finished_at) for source, finished_at in rows}
 
     async def was_clean(self) -> bool:
         """Whether the last run came to its end; asked before `start_run`."""

@@ -99,6 +99,19 @@ SELECT_RUNS = "SELECT run_id, started_at, finished_at, scope, summary FROM runs"
 """What `run_of` reads, in its order."""
 
 
+# Guarded: SQLite raises where a value is no JSON, and a spoilt one must not look like its failure.
+IS_DOWNLOAD = "CASE WHEN json_valid(scope) THEN json_extract(scope, '$.source') END <> 'ledger'"
+"""A repair takes what the ledger itself names."""
+
+SELECT_SUCCESSES = (
+    "SELECT CASE WHEN json_valid(scope) THEN json_extract(scope, '$.source') END AS source, "
+    "max(finished_at) FROM runs WHERE source <> 'ledger' "
+    "AND CASE WHEN json_valid(summary) THEN json_extract(summary, '$.exit_code') END = 0 "
+    "GROUP BY source"
+)
+"""When the last download with exit code 0 ended, by its source."""
+
+
 def row_of(values: tuple[Any, ...]) -> LedgerRow:
     """Read a row that was selected by `SELECT`; raises `SpoiltValueError`."""
     try:

@@ -36,9 +36,9 @@ def is_archives_own(path: Path, archive: Path) -> bool:
     )
 
 
-def open_outlet(path: Path) -> int:
+def open_outlet(path: Path, *, mode: int = PRIVATE) -> int:
     """
-    Open a file for appending, made with mode 0600 whatever the umask; never waits.
+    Open a file for appending, made with this mode whatever the umask; never waits.
 
     Raises:
         OSError: With a `strerror` for people.
@@ -48,8 +48,8 @@ def open_outlet(path: Path) -> int:
     if not is_systems:
         flags |= os.O_NOFOLLOW
     try:
-        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, PRIVATE)
-        os.fchmod(fd, PRIVATE)
+        fd = os.open(path, flags | os.O_CREAT | os.O_EXCL, mode)
+        os.fchmod(fd, mode)
     except FileExistsError:
         fd = _open_existing(path, flags)
     kind = os.fstat(fd).st_mode
@@ -60,19 +60,19 @@ def open_outlet(path: Path) -> int:
     return fd
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str, *, mode: int = PRIVATE) -> None:
     """
     Write a text so that readers see the old or the new one, whole, where that can be.
 
     Raises:
         OSError: With a `strerror` for people.
     """
-    with replacing(path) as file:
+    with replacing(path, mode=mode) as file:
         file.write(text.encode())
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, *, mode: int = PRIVATE) -> Iterator[BinaryIO]:
     """
     Lend a file that takes the place of `path`, whole and synced, when the block ends well.
 
@@ -80,12 +80,12 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         OSError: With a `strerror` for people; the old file is still there then.
     """
     if not _is_replaceable(path):
-        with os.fdopen(open_outlet(path), "wb") as file:
+        with os.fdopen(open_outlet(path, mode=mode), "wb") as file:
             yield file
         return
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(open_outlet(temporary), "wb") as file:
+        with os.fdopen(open_outlet(temporary, mode=mode), "wb") as file:
             file.truncate()
             yield file
             file.flush()
