@@ -21,7 +21,7 @@ BURST_S = 0.1
 LOOK_S = 0.25
 """How often the timetable is looked at, and how long at most anybody waits without doing so."""
 
-SHARE_BYTES_PER_S = 32 * 1024
+SHARE_BYTES_PER_S = 64 * 1024
 """Requests at once are no more than get so much each: servers give a slower reader up."""
 
 

@@ -126,6 +126,8 @@ def slots_of(pace: Pace) -> int:
 def make_means(work: Work, emit: Emit, stopper: Stopper) -> Means:
     """Put together what every request of the run needs."""
     session = work.session
+    if work.gate.bandwidth.has_ceilings:
+        session.keep_buffers_small()
     verdicts = Verdicts(
         Wording(
             agent=session.connection.agent,

@@ -23,6 +23,9 @@ from bulkaudio.ping_url import PingUrl
 
 SCHEMA = "bulkaudio.ping/1"
 
+START_S = 30.0
+"""For the ping of the start to end, which has time-outs of its own; a name look-up may have none."""
+
 BUSY = ArchiveBusyError.exit_code
 """The run that holds the archive tells of itself; nothing is to be said over its head."""
 
@@ -65,7 +68,7 @@ class Pinger:
     def finish(self, exit_code: int, body: str) -> None:
         """Ping the end, never before the start has arrived or is given up."""
         if self._starting is not None:
-            self._starting.join()
+            self._starting.join(START_S)
         self._warn("start", self._trouble)
         self._warn("end", send(self.url.for_end(exit_code), body, self.route))
 

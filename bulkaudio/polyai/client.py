@@ -9,6 +9,7 @@ aiohttp follows nothing, decodes nothing, remembers no cookie and asks the envir
 import asyncio
 import re
 import secrets
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -19,6 +20,7 @@ from types import TracebackType
 from typing import Self
 
 import aiohttp
+from aiohttp.connector import AddrInfoType
 from yarl import URL
 
 from bulkaudio.clocks import ahead, skew_words
@@ -64,6 +66,10 @@ through two more pairs of hands. Large buffers cost the processor less, and 64 l
 """
 
 LEAST_READ_BUFFER_BYTES, MOST_READ_BUFFER_BYTES = 64 * 1024, 256 * 1024
+
+SMALL_RECEIVE_BUFFER_BYTES = 64 * 1024
+"""Of the system, under a ceiling on bandwidth: what it holds has crossed the line already, and it
+would take megabytes of every body at full speed."""
 
 SPARE_CONNECTIONS = 4
 """Beyond the slots, so that the gate is the only queue: listing shares the session."""
@@ -119,6 +125,7 @@ class Session:
         self._origins = {host: URL(self.hosts.url(host), encoded=True) for host in Host}
         self._http: aiohttp.ClientSession | None = None
         self._under_way = 0
+        self._has_small_buffers = False
         self._renewing = asyncio.Lock()
         self._skews: dict[Host, timedelta] = {}
         # Random once: asking the system for each request's would let another thread go first.
@@ -138,6 +145,7 @@ class Session:
                 ssl=context,
                 limit=self._slots + SPARE_CONNECTIONS,
                 resolver=GuardedResolver(names),
+                socket_factory=self._socket,
             ),
             timeout=aiohttp.ClientTimeout(
                 total=None, sock_connect=limits.connect_s, sock_read=limits.read_s
@@ -186,6 +194,10 @@ class Session:
             if sent is not None and not sent.raw.content.at_eof():
                 # Reading the rest of a body that nobody wants can take for ever.
                 sent.raw.close()
+
+    def keep_buffers_small(self) -> None:
+        """Take little from connections before it is asked for, from the next connection on."""
+        self._has_small_buffers = True
 
     def reread_key(self, host: Host) -> bool:
         """
@@ -255,7 +267,16 @@ class Session:
                 evidence = replace(target.evidence, http_status=raw.status)
                 raise RedirectRefused(str(refused), evidence=evidence) from refused
 
+    def _socket(self, address: AddrInfoType) -> socket.socket:
+        family, kind, protocol, _, _ = address
+        made = socket.socket(family, kind, protocol)
+        if self._has_small_buffers:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_RECEIVE_BUFFER_BYTES)
+        return made
+
     def _read_buffer_bytes(self) -> int:
+        if self._has_small_buffers:
+            return LEAST_READ_BUFFER_BYTES
         share = READ_BUFFERS_BYTES // max(1, self._under_way)
         return min(MOST_READ_BUFFER_BYTES, max(LEAST_READ_BUFFER_BYTES, share))
 
