@@ -53,7 +53,8 @@ class MetricsFile:
         """Write again and again, until cancelled; trouble is told at the end of the run."""
         while True:
             await self.look(ledger, at_leisure=True)
-            with suppress(OSError):
+            # A machine without threads or space has worse troubles than stale metrics.
+            with suppress(OSError, RuntimeError):
                 await asyncio.to_thread(self._write_live)
             await asyncio.sleep(self.every_s)
 
