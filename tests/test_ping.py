@@ -358,3 +358,16 @@ def test_a_configuration_file_may_hold_it(
     done = download(inside, whole, "--config", config)
     assert done.code == 0
     assert switch.targets == [f"{UUID}/start", UUID]
+
+
+@pytest.mark.parametrize("scheduler", ["cron", "systemd", "kubernetes", "airflow"])
+def test_no_printed_job_holds_it(scheduler: str, inside: Inside) -> None:
+    """Others can read such a file; it is said where the address belongs instead."""
+    inside.env("BULKAUDIO_PING_URL", f"https://hc-ping.com{UUID}")
+    whose = ("--region", "uk", "--agent", "A", "--account", "w", "--out", "/data/calls")
+    kind = ("--image", "example/bulkaudio:1") if scheduler == "kubernetes" else ()
+    done = inside.run("schedule", scheduler, *whose, *kind)
+    assert done.code == 0, done.stderr
+    assert "/data/calls" in done.stdout
+    assert "secret-uuid" not in done.stdout + done.stderr
+    assert "--ping-url is a secret and is left out" in done.stderr

@@ -29,8 +29,9 @@ from bulkaudio.windows import parse_zone
 USUAL_KEY = PurePosixPath("/etc/bulkaudio/polyai.key")
 BASE_URLS = ("BULKAUDIO_AUDIO_URL", "BULKAUDIO_CONVERSATIONS_URL")
 KEY_OPTIONS = ("--api-key-file", "--conversations-key-file")
-NOT_BAKED = (*KEY_OPTIONS, "--config", "--profile")
-"""Keys each scheduler has its own place for, and what a file said is written out."""
+NOT_BAKED = (*KEY_OPTIONS, "--config", "--profile", "--ping-url")
+"""Keys each scheduler has its own place for, what a file said is written out, and an address that is
+a secret has no place in files that others can read."""
 
 READ = ("--csv", "--ca-bundle")
 MACHINES_ZONE = Path("/etc/localtime")
@@ -89,6 +90,11 @@ def notes_on(scheduler: Scheduler, options: DownloadOptions) -> Iterator[str]:
         yield (
             f"with --since {source.since}, a night that is missed longer ago is not made up for: "
             "without it, each night goes on where the last one ended"
+        )
+    if options.output.ping_url is not None:
+        yield (
+            "--ping-url is a secret and is left out of what is printed: give the job "
+            "BULKAUDIO_PING_URL, or ping-url in a bulkaudio.toml that only it can read"
         )
     if scheduler == "kubernetes":
         yield "the comments at the top say which secret to make first"
