@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from bulkaudio.errors import LedgerError
-from bulkaudio.ledger import census, listings, planning, settling, tree
+from bulkaudio.ledger import calls, census, listings, planning, settling, tree
 from bulkaudio.ledger.database import Database, check_whole
 from bulkaudio.ledger.erasing import Erasures
 from bulkaudio.ledger.holds import Holds
@@ -176,6 +176,10 @@ class Ledger:
             lambda connection: connection.execute(SELECT_SUCCESSES).fetchall()
         )
         return {str(source): instant_of(finished_at) for source, finished_at in rows}
+
+    async def last_runs(self, limit: int) -> Sequence[RunRow]:
+        """Return the runs that were started last, newest first."""
+        return await self._database.read(partial(calls.last_runs, limit=limit))
 
     async def was_clean(self) -> bool:
         """Whether the last run came to its end; asked before `start_run`."""
@@ -353,6 +357,12 @@ class Ledger:
             return [row_of(row) for row in rows]
 
         return await self._database.read(find)
+
+    async def calls_after(self, conversation_id: str, limit: int) -> Sequence[calls.Call]:
+        """Return whole calls of about `limit` rows, by conversation id; empty at the end."""
+        return await self._database.read(
+            partial(calls.calls_after, conversation_id=conversation_id, limit=limit)
+        )
 
     async def saved_after(self, rowid: int, limit: int) -> Sequence[LedgerRow]:
         """Return a page of saved rows; empty at the end."""

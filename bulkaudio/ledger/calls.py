@@ -1,0 +1,33 @@
+"""The ledger call by call, every direction of one conversation at once; and the last runs."""
+
+import sqlite3
+from itertools import groupby
+
+from bulkaudio.ledger.rows import SELECT, SELECT_RUNS, LedgerRow, RunRow, row_of, run_of
+from bulkaudio.model import Direction
+
+Call = tuple[LedgerRow, ...]
+"""The rows of one conversation, at least one, in the order of their directions' names."""
+
+
+def calls_after(connection: sqlite3.Connection, conversation_id: str, limit: int) -> list[Call]:
+    """
+    Return whole calls of about `limit` rows, by id; empty at the end.
+
+    By the index that keeps (conversation, direction) unique: nothing is sorted, and what a later
+    run added to an old call stands beside it.
+    """
+    most = limit + len(Direction)
+    rows = connection.execute(
+        f"{SELECT} WHERE conversation_id > ? ORDER BY conversation_id, direction LIMIT ?",
+        (conversation_id, most),
+    ).fetchall()
+    calls = [tuple(map(row_of, group)) for _, group in groupby(rows, key=lambda row: row[1])]
+    # The last one may go on behind the page.
+    return calls if len(rows) < most else calls[:-1]
+
+
+def last_runs(connection: sqlite3.Connection, limit: int) -> list[RunRow]:
+    """Return the runs that were started last, newest first."""
+    rows = connection.execute(f"{SELECT_RUNS} ORDER BY number DESC LIMIT ?", (limit,))
+    return [run_of(row) for row in rows]
