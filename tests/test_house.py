@@ -51,6 +51,7 @@ STOREYS = [
         "rebuild",
     ],
     ["observe"],
+    ["report"],
     ["schedule"],
     ["simulator"],
     [

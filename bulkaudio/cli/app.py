@@ -129,6 +129,14 @@ Ends with 0 when nothing would stop a download, else with the exit code that is 
 configuration, 4 key, 6 this machine, 5 PolyAI.
 """
 
+REPORT = """\
+Write one HTML page about an archive, to look at and to listen from.
+
+Says first whether every call that has a recording is archived; then what is not, day by day and why. \
+Every call can be found and played. The page is one file, opens by double click and asks nothing of any \
+network.
+"""
+
 SIMULATE = """\
 Run a PolyAI stand-in on this machine.
 
@@ -183,6 +191,7 @@ COMMANDS: tuple[Command, ...] = (
     ("status", "bulkaudio.cli.status:status", LOOK, STATUS),
     ("gaps", "bulkaudio.cli.gaps:gaps", LOOK, GAPS),
     ("verify", "bulkaudio.cli.verify:verify", LOOK, VERIFY),
+    ("report", "bulkaudio.cli.report:report", LOOK, REPORT),
     ("rebuild", "bulkaudio.cli.rebuild:rebuild", LOOK, REBUILD),
     ("schedule", "bulkaudio.cli.schedule:schedule", LOOK, SCHEDULE),
     ("export", "bulkaudio.cli.export:export", LOOK, EXPORT),

@@ -1,0 +1,126 @@
+"""The command ``report``: an archive as one page for a browser."""
+
+import json as json_text
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from bulkaudio.cli.reported import ReportView
+    from bulkaudio.report.figures import Scope
+    from bulkaudio.report.gather import Account
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReportOptions:
+    """Which calls the page tells of, and where it goes."""
+
+    output: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE",
+            show_default=lambda _: "ARCHIVE/report.html",
+            help="Write the page here; its links lead to the archive as the two lie now.",
+        ),
+    ] = None
+    since: Annotated[
+        str | None,
+        Parameter(
+            metavar="T",
+            allow_leading_hyphen=True,
+            help="Tell of calls from this time on: 2026-11-22, yesterday, 2026-11, 2026-W47.",
+        ),
+    ] = None
+    until: Annotated[
+        str | None,
+        Parameter(
+            metavar="T",
+            allow_leading_hyphen=True,
+            help="Tell of calls before this time, itself excluded.",
+        ),
+    ] = None
+    tz: Annotated[
+        str, Parameter(metavar="ZONE", help="Time zone of days and hours, such as Europe/London.")
+    ] = "UTC"
+    show_numbers: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Show callers' numbers, which are masked otherwise; only where metadata is kept.",
+        ),
+    ] = False
+    json: Annotated[bool, Parameter(negative="", help="Print one line of JSON.")] = False
+    quiet: Annotated[
+        bool, Parameter(alias="-q", negative="", help="Print nothing unless something failed.")
+    ] = False
+    progress: Annotated[
+        Literal["auto", "on", "off"],
+        Parameter(help="A bar on terminals, elsewhere one line a minute."),
+    ] = "auto"
+    config: Annotated[
+        Path | None,
+        Parameter(
+            metavar="FILE", help="Read options from this TOML file instead of the usual one."
+        ),
+    ] = None
+
+
+DEFAULTS = ReportOptions()
+
+
+def report(
+    archive: Annotated[Path, Parameter(help="The archive's folder.")],
+    /,
+    options: ReportOptions = DEFAULTS,
+) -> int:
+    """Write one HTML page about an archive, to look at and to listen from."""
+    import asyncio
+
+    from bulkaudio.cli.existing import require_archive
+    from bulkaudio.cli.reported import Reported, ReportView
+    from bulkaudio.observe.logs import LogOptions, logging_to
+    from bulkaudio.observe.progress import Show, progress
+    from bulkaudio.observe.terminal import console
+    from bulkaudio.report.write import FILE_NAME, check_place, write_report
+
+    scope = _scope(options)
+    require_archive(archive)
+    path = options.output.expanduser() if options.output else archive / FILE_NAME
+    check_place("--output", path, archive)
+    show, view = Show.OFF if options.quiet else Show(options.progress), ReportView()
+    with logging_to(LogOptions(is_quiet=options.quiet)), progress(view, sys.stderr, show=show):
+        account = asyncio.run(_gather(archive, scope, view))
+        write_report(account, path, are_numbers_shown=options.show_numbers)
+    reported = Reported(account=account, path=path)
+    if options.json:
+        print(json_text.dumps(reported.document(), separators=(",", ":")), flush=True)
+    elif not options.quiet:
+        console(sys.stdout).print(reported.page())
+    return 0
+
+
+async def _gather(archive: Path, scope: "Scope", view: "ReportView") -> "Account":
+    from bulkaudio.archive import open_archive
+    from bulkaudio.report.gather import gather
+
+    async with open_archive(archive, is_brief=True) as held:
+        return await gather(held, scope, on_progress=view.see)
+
+
+def _scope(options: ReportOptions) -> "Scope":
+    from datetime import UTC, datetime
+
+    from bulkaudio.cli.request import time_of
+    from bulkaudio.report.figures import Scope
+    from bulkaudio.windows import Window, parse_zone
+
+    zone, now = parse_zone(options.tz), datetime.now(UTC)
+    since = time_of("--since", options.since, now, zone)
+    until = time_of("--until", options.until, now, zone)
+    if since is not None and until is not None:
+        Window(since=since, until=until)
+    return Scope(zone=zone, since=since, until=until)
