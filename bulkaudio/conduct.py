@@ -47,6 +47,8 @@ class RunResult:
         status: ``complete``, ``partial``, ``stopped``, ``failed`` or ``interrupted``.
         error: What ended it early.
         scope: What was asked for, as the summary shows it.
+        report: The page that was written about the archive, where one was wanted.
+        report_fault: Why it was not; the run itself ended as it did.
     """
 
     status: str
@@ -57,6 +59,8 @@ class RunResult:
     finished_at: datetime
     scope: dict[str, Any]
     archive: Path
+    report: Path | None = None
+    report_fault: BulkAudioError | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,13 @@ key before the disk, and all of them before the first request.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bulkaudio.archive import Identity, OpenArchive, is_archive, open_archive, redacted_of
 from bulkaudio.assembly import connection_of, find_keys, gate_of, require, scope_of
 from bulkaudio.conduct import SLOTS_PIN, RunResult, Watch, Work, conduct, slots_of
-from bulkaudio.errors import UsageError
+from bulkaudio.errors import BulkAudioError, UsageError
 from bulkaudio.events import Emit, Noted
 from bulkaudio.gate import COLD_SLOTS, Gate
 from bulkaudio.ledger.ledger import LEFT, Ledger
@@ -28,14 +28,19 @@ from bulkaudio.listings import (
 )
 from bulkaudio.model import Metadata, Status
 from bulkaudio.naming import Layout
+from bulkaudio.observe.summary import Summary
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.polyai.hosts import canonical_region
 from bulkaudio.remember import LISTING_PIN, Choices, choose, goes_on_words, left_behind_words
+from bulkaudio.report.figures import Scope
+from bulkaudio.report.gather import gather
+from bulkaudio.report.write import write_report
 from bulkaudio.retry import Limits
 from bulkaudio.run import Backlog, unsettled
 from bulkaudio.settings import (
     DownloadRequest,
     ListingQuery,
+    ReportWish,
     RunOptions,
     Selection,
 )
@@ -79,10 +84,28 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
                     stopper=watch.stopper,
                 )
                 work = await job.work(watch.emit)
-                return await conduct(work, watch)
+                result = await conduct(work, watch)
+            if request.report is None:
+                return result
+            return await _with_report(archive, request.report, result, watch)
     finally:
         if csv is not None:
             await csv.aclose()
+
+
+async def _with_report(
+    archive: OpenArchive, wish: ReportWish, result: RunResult, watch: Watch
+) -> RunResult:
+    """Write the page about the archive, while it is still this run's, also after a failure."""
+    try:
+        account = await gather(archive, Scope(zone=wish.zone))
+        await asyncio.to_thread(write_report, account, wish.path)
+        result = replace(result, report=wish.path)
+        text = Summary.of(result, watch.tally).to_json()
+        await archive.ledger.finish_run(result.run_id, result.finished_at, text)
+    except BulkAudioError as fault:
+        return replace(result, report_fault=fault)
+    return result
 
 
 def check_first(request: DownloadRequest, region: str | None) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from bulkaudio.bounds import (
@@ -236,6 +236,14 @@ class RunOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportWish:
+    """A page about the archive that is wanted after the run; `zone` is that of its days."""
+
+    path: Path
+    zone: tzinfo = UTC
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadRequest:
     """
     One download as a person asked for it: what is None, the archive remembers or the run decides.
@@ -251,6 +259,7 @@ class DownloadRequest:
             others are as the archive remembers them.
         directions: None: as the archive remembers, else combined.
         metadata: None: as the archive remembers, else none.
+        report: None: no page.
     """
 
     region: str | None = None
@@ -274,6 +283,7 @@ class DownloadRequest:
     conversations_url: str | None = None
     ca_bundle: Path | None = None
     proxy: str | None = field(default=None, repr=False)
+    report: ReportWish | None = None
 
     def __post_init__(self) -> None:
         for name in ("region", "account", "agent", "id_column"):

@@ -56,6 +56,8 @@ class Ended:
     finished_at: datetime = START + timedelta(seconds=12.3)
     scope: Mapping[str, Any]
     archive: Path = Path("archive")
+    report: Path | None = None
+    report_fault: BulkAudioError | None = None
 
 
 SCOPE = {"region": "uk", "agent": "PROJECT-1", "source": "csv", "directions": ["combined"]}

@@ -317,6 +317,10 @@ class OutputOptions:
     summary_file: Annotated[
         Path | None, Parameter(metavar="FILE", help="Write the JSON summary to this file as well.")
     ] = None
+    report: Annotated[
+        Path | None,
+        Parameter(metavar="FILE", help="Write a page about the archive as well, for a browser."),
+    ] = None
     metrics_file: Annotated[
         Path | None,
         Parameter(

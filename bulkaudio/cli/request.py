@@ -23,6 +23,7 @@ from bulkaudio.settings import (
     ListingQuery,
     Pace,
     Place,
+    ReportWish,
 )
 from bulkaudio.windows import Window, parse_time, parse_zone
 
@@ -41,7 +42,7 @@ def make_request(
     environ = os.environ if environ is None else environ
     source, what, how = options.source, options.what, options.how
     _check(options)
-    concurrency = how.concurrency
+    concurrency, report = how.concurrency, options.output.report
     return DownloadRequest(
         region=what.region,
         account=what.account,
@@ -83,6 +84,9 @@ def make_request(
         conversations_url=environ.get("BULKAUDIO_CONVERSATIONS_URL") or None,
         ca_bundle=how.ca_bundle.expanduser() if how.ca_bundle else None,
         proxy=how.proxy,
+        report=None
+        if report is None
+        else ReportWish(path=report.expanduser(), zone=parse_zone(source.tz)),
     )
 
 
@@ -150,6 +154,7 @@ def _check_outlets(options: DownloadOptions) -> None:
     named = {
         "--log-file": output.log_file,
         "--summary-file": output.summary_file,
+        "--report": output.report,
         "--metrics-file": output.metrics_file,
     }
     given = {name: path.expanduser() for name, path in named.items() if path is not None}

@@ -28,6 +28,8 @@ class EarlyEnd:
     run_id: str = ""
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     scope: Mapping[str, Any] = field(default_factory=dict)
+    report: Path | None = None
+    report_fault: BulkAudioError | None = None
 
     @property
     def exit_code(self) -> int:
@@ -50,6 +52,9 @@ def show(summary: Summary, options: OutputOptions) -> int:
     code = summary.exit_code
     if summary.error is not None:
         failure.tell(summary.error, verbosity=options.verbose)
+    if summary.report_fault is not None:
+        flaw = failure.tell(summary.report_fault, verbosity=options.verbose)
+        code = code or flaw
     if options.summary_file is not None:
         flaw = _keep(summary, options.summary_file)
         code = code or flaw

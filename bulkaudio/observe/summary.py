@@ -72,6 +72,16 @@ class Ending(Protocol):
         """Its root."""
         ...
 
+    @property
+    def report(self) -> Path | None:
+        """The page about the archive that was written after it."""
+        ...
+
+    @property
+    def report_fault(self) -> BulkAudioError | None:
+        """Why a page that was wanted was not written."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
@@ -82,6 +92,7 @@ class Summary:
         duration_s: By the wall clock, never negative.
         scope: With every key of `SCOPE`.
         report: The HTML page, when one was written.
+        report_fault: Why it could not be, when one was wanted.
     """
 
     status: str
@@ -99,9 +110,10 @@ class Summary:
     details: Details
     archive: Path
     report: Path | None = None
+    report_fault: BulkAudioError | None = None
 
     @classmethod
-    def of(cls, ending: Ending, tally: Tally, *, report: Path | None = None) -> "Summary":
+    def of(cls, ending: Ending, tally: Tally) -> "Summary":
         """Join how a run ended with what was counted meanwhile."""
         now: Snapshot = tally.snapshot()
         scope = {key: ending.scope.get(key, default) for key, default in SCOPE.items()}
@@ -122,7 +134,8 @@ class Summary:
             stopped_by=now.stopping,
             details=tally.details(),
             archive=ending.archive,
-            report=report,
+            report=ending.report,
+            report_fault=ending.report_fault,
         )
 
     @property
