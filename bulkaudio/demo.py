@@ -29,6 +29,8 @@ SPEECH_S = (4.0, 16.0)
 LATENCY_S = 0.04
 """As of a host some way off: on bare loopback nobody would see anything happen."""
 
+HEADER = "conversation_id,started_at"
+
 MARK = "Made by the demo of bulkaudio."
 ABOUT = f"""\
 {MARK}
@@ -106,9 +108,12 @@ class Folder:
     def _about(self) -> Path:
         return self.root / "about.txt"
 
-    def prepare(self, ids: list[str], key: str) -> bool:
+    def prepare(self, rows: list[str], key: str) -> bool:
         """
         Make the folder ready; return whether an unfinished demo was found there to go on with.
+
+        Args:
+            rows: Of the CSV, see `rows_of`.
 
         Raises:
             UsageError: Something else than a demo is in it.
@@ -122,7 +127,7 @@ class Folder:
                 has_demo = False
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._about.write_text(ABOUT, encoding="utf-8")
-            self.csv.write_text("\n".join(["conversation_id", *ids, ""]), encoding="utf-8")
+            self.csv.write_text("\n".join([HEADER, *rows, ""]), encoding="utf-8")
             self.key.touch(mode=0o600)
             self.key.write_text(f"{key}\n", encoding="utf-8")
         except OSError as error:
@@ -155,6 +160,12 @@ class Folder:
         # The lock keeps a demo that is still at work from losing its files.
         with ArchiveLock(self.archive / ".bulkaudio" / "lock"):
             shutil.rmtree(self.archive)
+
+
+def rows_of(simulator: Simulator) -> list[str]:
+    """Return the calls as rows of a CSV, with their starts: a report has a calendar then."""
+    listed = (call for call in simulator.calls.all() if call.is_listed)
+    return [f"{call.id},{call.started_at.isoformat()}" for call in listed]
 
 
 def mishaps(simulator: Simulator) -> Counter[Fault]:

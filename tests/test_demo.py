@@ -68,6 +68,7 @@ def test_its_files_are_what_the_stand_in_has(done: Done, place: Path) -> None:
     simulator = make_simulator(datetime.now(UTC))
     found = wavs(place / "bulkaudio-demo" / "archive")
     ids = (place / "bulkaudio-demo" / "calls.csv").read_text().split()[1:]
+    ids = [row.partition(",")[0] for row in ids]
     assert len(found) == RECORDINGS == len(ids) * len(Direction)
     for id_ in ids[::20]:
         for direction in Direction:
@@ -97,13 +98,16 @@ def test_piped_output_is_plain(done: Done) -> None:
 async def test_commands_it_shows_can_be_typed(done: Done, place: Path) -> None:
     """Each command line for this archive runs as it is printed; the player's file exists."""
     shown = [line[2:] for line in done.stdout.splitlines() if line.startswith("$ ")]
-    closer = [line for line in shown if " status " in line or " verify " in line]
-    assert len(closer) == 2
+    closer = [line for line in shown if line.split()[-2] in {"report", "status", "verify"}]
+    assert len(closer) == 3
     for line in closer:
         process = await asyncio.create_subprocess_shell(
             line, cwd=place, env=environment(), stdout=asyncio.subprocess.DEVNULL
         )
         assert await process.wait() == 0
+    page = (place / "bulkaudio-demo" / "archive" / "report.html").read_text()
+    assert "Complete: every call that has a recording is archived." in page
+    assert page.count("data-d=") == 1, "all calls are yesterday's"
     player = next(line for line in shown if line.endswith(".wav"))
     assert (place / player.split()[-1]).is_file()
     assert shown[-1] == "rm -r bulkaudio-demo"

@@ -47,11 +47,11 @@ DEFAULTS = DemoOptions()
 
 def demo(options: DemoOptions = DEFAULTS) -> int:
     """Download from a PolyAI stand-in that fails on purpose, then run again."""
-    from bulkaudio.demo import Folder, make_simulator, serving
+    from bulkaudio.demo import Folder, make_simulator, rows_of, serving
 
     simulator = make_simulator(datetime.now(UTC))
     folder = Folder(root=options.out.expanduser())
-    goes_on = folder.prepare(simulator.calls.ids(), simulator.key)
+    goes_on = folder.prepare(rows_of(simulator), simulator.key)
     with serving(simulator), _towards(simulator.audio_url):
         if options.json:
             return _for_machines(simulator, folder)

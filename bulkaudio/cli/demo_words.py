@@ -84,6 +84,9 @@ def closing(simulator: Simulator, folder: Folder) -> Text:
     parts = [
         _heading("Listen"),
         _shell(f"{_player()} {quoted(listening(simulator, folder))}"),
+        _heading("Look, and listen to all of them, in a browser"),
+        _shell(f"{program()} report {quoted(folder.archive)}"),
+        Text(f"Then open {folder.archive}/report.html by double click.\n"),
         _heading("Look closer"),
         _shell(f"{program()} status {quoted(folder.archive)}"),
         _shell(f"{program()} verify {quoted(folder.archive)}"),
