@@ -32,7 +32,13 @@ class Line:
 
     @property
     def as_script(self) -> str:
-        """The line, held to its exit code; a server goes on in the background until it answers."""
+        """
+        The line, held to its exit code.
+
+        A server goes on in the background, and its variables are pasted, as the page tells one to.
+        """
+        if self.text.startswith("export "):
+            return "eval \"$(grep '^export ' served)\""
         if self.text.startswith(SERVER):
             port = self.text.split("--port ")[1].split()[0]
             return (
