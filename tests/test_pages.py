@@ -40,11 +40,8 @@ class Line:
         if self.text.startswith("export "):
             return "eval \"$(grep '^export ' served)\""
         if self.text.startswith(SERVER):
-            port = self.text.split("--port ")[1].split()[0]
-            return (
-                f"{self.text} > served &\n"
-                f"until (exec 3<> /dev/tcp/127.0.0.1/{port}) 2> /dev/null; do sleep 0.1; done"
-            )
+            until = "until grep -q '^export POLYAI' served; do sleep 0.1; done"
+            return f"{self.text} > served &\n{until}"
         wrong = f"echo {shlex.quote('not exit ' + str(self.code) + ': ' + self.text)} >&2; exit 99;"
         return f"{self.text}\n[ $? = {self.code} ] || {{ {wrong} }}"
 
