@@ -1,5 +1,5 @@
 """
-Write the README's table of the options of ``download``, from the options themselves.
+Write the table of the options of ``download``, from the options themselves.
 
     python -m tests.make_options
 """
@@ -12,7 +12,7 @@ from rich.console import Console
 from bulkaudio.cli.app import make_app
 from bulkaudio.cli.help_page import HelpPage
 
-README = Path(__file__).parent.parent / "README.md"
+PAGE = Path(__file__).parent.parent / "docs" / "options.md"
 BEGIN, END = "<!-- options: begin -->", "<!-- options: end -->"
 
 ROW = re.compile(r"  (?:(?P<short>-\w), )?(?P<names>--\S+)(?: (?P<value>\S+))?(?:  |$)")
@@ -28,7 +28,7 @@ def table() -> str:
 
 
 def replaced(text: str) -> str:
-    """Return the README with its table made anew."""
+    """Return the page with its table made anew."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return before + table() + after
@@ -65,4 +65,4 @@ def _escaped(text: str) -> str:
 
 
 if __name__ == "__main__":
-    README.write_text(replaced(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -19,10 +19,11 @@ from bulkaudio.conduct import SHORTFALL_EXIT_CODE
 from bulkaudio.observe.summary import Summary
 from bulkaudio.run import BUDGET_EXIT_CODE
 from bulkaudio.simulator import Calls, Simulator
-from tests.make_options import README, replaced
+from tests.make_options import PAGE, replaced
 from tests.program import environment, run, wavs, write_csv
 
-ROOT = README.parent
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
 TEXT = README.read_text(encoding="utf-8")
 PROGRAM = "python -m bulkaudio "
 
@@ -51,9 +52,10 @@ def command_lines() -> list[list[str]]:
 
 def test_options_are_those_of_the_program() -> None:
     """Every option of `download`, with its sentence and default."""
-    assert replaced(TEXT) == TEXT, "the options changed: run  python -m tests.make_options"
-    assert "`--csv`" in TEXT
-    assert "`--conversations-key-file`" in TEXT
+    page = PAGE.read_text(encoding="utf-8")
+    assert replaced(page) == page, "the options changed: run  python -m tests.make_options"
+    assert "`--csv`" in page
+    assert "`--conversations-key-file`" in page
 
 
 def test_exit_codes_are_those_of_the_program() -> None:
