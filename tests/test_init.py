@@ -115,7 +115,7 @@ def test_file_is_the_users_alone_and_says_what_the_address_says(
     """Whatever the umask; the archive is an absolute folder, wherever a job is started."""
     before = os.umask(0)
     try:
-        assert main(["init", f"{URL}/x?token={CANARY}"]) == 0
+        assert main(["init", "--no-check", f"{URL}/x?token={CANARY}"]) == 0
     finally:
         os.umask(before)
     path = Path("bulkaudio.toml")
@@ -133,7 +133,7 @@ def test_file_is_the_users_alone_and_says_what_the_address_says(
 
 def test_every_example_in_it_is_valid(tmp_path: Path) -> None:
     """Whoever takes the # away has what the words above it say."""
-    assert main(["init", URL, "--out", str(tmp_path / 'odd "name"\x7f\\')]) == 0
+    assert main(["init", "--no-check", URL, "--out", str(tmp_path / 'odd "name"\x7f\\')]) == 0
     text = Path("bulkaudio.toml").read_text(encoding="utf-8")
     lines = re.sub(r"^# (?=\[|[a-z-]+ = )", "", text, flags=re.MULTILINE)
     assert lines.count("\n[") == 2
@@ -155,11 +155,11 @@ def test_file_that_is_there_is_not_overwritten_unasked(capsys: pytest.CaptureFix
     path = Path("bulkaudio.toml")
     path.write_text("precious = true\n")
     path.chmod(0o644)
-    assert main(["init", URL]) == 2
+    assert main(["init", "--no-check", URL]) == 2
     assert "--overwrite replaces it" in capsys.readouterr().err
     assert path.read_text() == "precious = true\n"
-    assert main(["init", URL, "--output", "other.toml"]) == 0
-    assert main(["init", URL, "--overwrite"]) == 0
+    assert main(["init", "--no-check", URL, "--output", "other.toml"]) == 0
+    assert main(["init", "--no-check", URL, "--overwrite"]) == 0
     assert document()["agent"] == "acme-team-4"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert names() == ["bulkaudio.toml", "other.toml"]
@@ -180,7 +180,7 @@ def test_what_is_no_file_is_left_alone(
         if kind == "link":
             elsewhere.write_text("precious")
         path.symlink_to(elsewhere)
-    assert main(["init", URL, *more]) == 2
+    assert main(["init", "--no-check", URL, *more]) == 2
     assert "no plain file" in capsys.readouterr().err
     assert elsewhere.exists() == (kind == "link")
     if kind == "link":
@@ -191,16 +191,16 @@ def test_folders_are_made_and_a_place_that_cannot_be_is_told(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The user's usual place may not be there yet."""
-    assert main(["init", URL, "--output", "a/b/bulkaudio.toml"]) == 0
+    assert main(["init", "--no-check", URL, "--output", "a/b/bulkaudio.toml"]) == 0
     assert stat.S_IMODE(Path("a/b").stat().st_mode) == 0o700
     Path("file").touch()
-    assert main(["init", URL, "--output", "file/bulkaudio.toml"]) == 6
+    assert main(["init", "--no-check", URL, "--output", "file/bulkaudio.toml"]) == 6
     assert "cannot be written" in capsys.readouterr().err
 
 
 def test_print_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """The file is on stdout, and nothing else; where the key comes from is told beside it."""
-    assert main(["init", URL, "--print"]) == 0
+    assert main(["init", "--no-check", URL, "--print"]) == 0
     out, err = capsys.readouterr()
     assert tomllib.loads(out)["agent"] == "acme-team-4"
     assert "no PolyAI API key found" in err
@@ -210,7 +210,7 @@ def test_print_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("out", ["s3://bucket/calls", "gs://x"])
 def test_archive_is_a_folder(out: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What download would refuse later is refused now."""
-    assert main(["init", URL, "--out", out]) == 2
+    assert main(["init", "--no-check", URL, "--out", out]) == 2
     assert "is a URL" in capsys.readouterr().err
     assert names() == []
 
@@ -224,7 +224,7 @@ def test_key_is_told_by_its_place_only(
     """For recordings and for listing; the value is neither shown nor written."""
     monkeypatch.setenv("POLY_ADK_KEY_UK", CANARY)
     monkeypatch.setenv("POLYAI_CONVERSATIONS_API_KEY", f"{CANARY}-2")
-    assert main(["init", URL]) == 0
+    assert main(["init", "--no-check", URL]) == 0
     out = capsys.readouterr().out
     told = "comes from POLY_ADK_KEY_UK, and that for listing from POLYAI_CONVERSATIONS_API_KEY."
     assert told in out.replace("\n", " ")
@@ -237,7 +237,7 @@ def test_key_that_cannot_be_used_is_no_failure(
 ) -> None:
     """The file is written all the same, and where the key may go is told."""
     monkeypatch.setenv("POLYAI_API_KEY", f"{CANARY} x")
-    assert main(["init", URL]) == 0
+    assert main(["init", "--no-check", URL]) == 0
     out = capsys.readouterr().out
     assert "The API key from POLYAI_API_KEY has a space inside." in out
     assert CANARY not in out
@@ -248,10 +248,10 @@ def test_key_file_that_is_named_is_written_down(capsys: pytest.CaptureFixture[st
     """By its whole path; what is no key file is refused, and a key given in its place not shown."""
     Path("my.key").write_text(CANARY)
     Path("my.key").chmod(0o600)
-    assert main(["init", URL, "--api-key-file", CANARY]) == 4
+    assert main(["init", "--no-check", URL, "--api-key-file", CANARY]) == 4
     assert CANARY not in "".join(capsys.readouterr())
     assert names() == ["my.key"]
-    assert main(["init", URL, "--api-key-file", "my.key"]) == 0
+    assert main(["init", "--no-check", URL, "--api-key-file", "my.key"]) == 0
     assert document()["api-key-file"] == str(Path.cwd() / "my.key")
     assert CANARY not in capsys.readouterr().out + Path("bulkaudio.toml").read_text()
 
@@ -261,7 +261,7 @@ def test_key_file_that_is_named_is_written_down(capsys: pytest.CaptureFixture[st
 
 def test_commands_that_are_told_can_be_typed(capsys: pytest.CaptureFixture[str]) -> None:
     """Each parses, with the file that was written; the nightly one from any folder."""
-    assert main(["init", URL, "--output", "my conf.toml"]) == 0
+    assert main(["init", "--no-check", URL, "--output", "my conf.toml"]) == 0
     lines = [
         line.partition("$ ")[2]
         for line in capsys.readouterr().out.splitlines()
@@ -281,7 +281,7 @@ def test_file_at_a_usual_place_need_not_be_named(
 ) -> None:
     """Then the next commands are short."""
     place = tmp_path / "home" / ".config" / "bulkaudio" / "bulkaudio.toml"
-    assert main(["init", URL, "--output", str(place)]) == 0
+    assert main(["init", "--no-check", URL, "--output", str(place)]) == 0
     assert "--config" not in capsys.readouterr().out
     assert main(["config", "show", "--json"]) == 0
     assert str(place) in capsys.readouterr().out
@@ -294,6 +294,9 @@ async def test_download_takes_the_file_as_it_is(tmp_path: Path) -> None:
         address = f"https://studio.euw-1.poly.ai/{simulator.account}/{simulator.agent}/calls"
         done = await run("init", address, "--out", "calls", env=env, cwd=tmp_path)
         assert (done.code, done.stderr) == (0, "")
+        # What `doctor` has to say of the new file stands below what was written.
+        assert "✓ recordings.key" in done.stdout
+        assert "Nothing would stop" in done.stdout
         since = ("--since", simulator.calls.since.isoformat())
         words = ("download", "--config", "bulkaudio.toml", *since)
         done = await run(*words, "--json", env=env, cwd=tmp_path)

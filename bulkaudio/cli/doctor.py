@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
-from bulkaudio.cli.options import HOW, KeyOptions, SourceOptions, WhatOptions, WhereOptions
+from bulkaudio.cli.options import (
+    HOW,
+    ConfigOption,
+    KeyOptions,
+    ProfileOption,
+    SourceOptions,
+    WhatOptions,
+    WhereOptions,
+)
 from bulkaudio.errors import BulkAudioError, UsageError
 
 if TYPE_CHECKING:
@@ -38,14 +46,8 @@ class DoctorOptions:
     json: Annotated[bool, Parameter(negative="", group=LOOK, help="Print one line of JSON.")] = (
         False
     )
-    config: Annotated[
-        Path | None,
-        Parameter(
-            metavar="FILE",
-            group=LOOK,
-            help="Read options from this TOML file instead of the usual one.",
-        ),
-    ] = None
+    config: Annotated[ConfigOption, Parameter(group=LOOK)] = None
+    profile: Annotated[ProfileOption, Parameter(group=LOOK)] = None
     ca_bundle: Annotated[
         Path | None,
         Parameter(metavar="FILE", group=HOW, help="Trust these certificates (PEM) as well."),

@@ -11,7 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Group, Parameter
 
 from bulkaudio.cli import values
-from bulkaudio.cli.options import KEYS, Directions, KeyOptions, Region
+from bulkaudio.cli.options import (
+    KEYS,
+    ConfigOption,
+    Directions,
+    KeyOptions,
+    ProfileOption,
+    Region,
+)
 
 if TYPE_CHECKING:
     from bulkaudio.cli.gaps_found import Found
@@ -108,12 +115,8 @@ class GapsOptions:
     quiet: Annotated[
         bool, Parameter(alias="-q", negative="", help="Print nothing unless something is missing.")
     ] = False
-    config: Annotated[
-        Path | None,
-        Parameter(
-            metavar="FILE", help="Read options from this TOML file instead of the usual one."
-        ),
-    ] = None
+    config: ConfigOption = None
+    profile: ProfileOption = None
     relisting: RelistOptions = field(default_factory=RelistOptions)
     keys: Annotated[KeyOptions, Parameter(name="*", group=KEYS)] = field(default_factory=KeyOptions)
 

@@ -31,6 +31,9 @@ class InitOptions:
         Path | None,
         Parameter(metavar="FILE", help="Name this file as the one that holds the API key."),
     ] = None
+    check: Annotated[
+        bool, Parameter(help="Have doctor look at hosts, keys and disk with the new file.")
+    ] = True
 
 
 DEFAULTS = InitOptions()
@@ -67,18 +70,18 @@ def init(
         return 0
     write_new(output, text_of(settled), is_overwriting=options.overwrite)
     console(sys.stdout).print(prepared.page(), soft_wrap=True)
-    return after_writing(output)
-
-
-def after_writing(path: Path) -> int:
-    """
-    Do what follows when the file is there; return the exit code.
-
-    Args:
-        path: The new configuration file, which a check of the surroundings is to read.
-    """
-    del path
+    if options.check:
+        _examine(output)
     return 0
+
+
+def _examine(path: Path) -> None:
+    """Run ``doctor`` with the new file; what it finds is told, and is no failure of writing it."""
+    from bulkaudio.cli.app import make_app
+
+    print(flush=True)
+    arguments = ["doctor", "--config", str(path)]
+    make_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
 
 
 def _folder(out: Path) -> Path:
