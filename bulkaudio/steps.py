@@ -22,6 +22,9 @@ class Step(StrEnum):
     PROBE_CREATE = "bulkaudio.probe.create"
     PROBE_WRITE = "bulkaudio.probe.write"
     PROBE_REMOVE = "bulkaudio.probe.remove"
+    TRIAL_SYNC = "bulkaudio.trial.sync"
+    TRIAL_LINK = "bulkaudio.trial.link"
+    TRIAL_LOCK = "bulkaudio.trial.lock"
     SPACE_LOOK = "bulkaudio.space.look"
 
     LOCK_OPEN = "bulkaudio.lock.open"

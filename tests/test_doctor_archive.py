@@ -1,6 +1,7 @@
 """What `doctor` says of an archive, its disk and its ledger; and that it leaves them as they were."""
 
 import asyncio
+import errno
 import os
 import shutil
 import sqlite3
@@ -13,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from bulkaudio.steps import Step
 from tests.doctored import KEY, WHOSE, Doctored, polyai, statuses
 from tests.faults.machine import become_nobody, disk, hook, need_root
 from tests.forked import Order, run_forked
@@ -310,6 +312,46 @@ async def test_a_folder_that_this_user_may_not_enter(model: Path) -> None:
     checks = {check["name"]: check for check in ended.summary["checks"]}
     assert statuses(checks, "archive") == ["fail", "skip", "skip", "skip", "skip"]
     assert "permission" in checks["archive.folder"]["fix"]
+
+
+def refuse_step(step: str, number: int) -> None:
+    """Let what comes next at a step fail, as a disk does that cannot do it."""
+
+    def strike(event: str, _: object) -> None:
+        if event == step:
+            raise OSError(number, os.strerror(number))
+
+    sys.addaudithook(strike)
+
+
+TRIALS = {
+    Step.TRIAL_SYNC: (errno.EINVAL, "fail", 6, "cannot be synced"),
+    Step.TRIAL_LINK: (errno.EOPNOTSUPP, "warn", 0, "no hard links"),
+    Step.TRIAL_LOCK: (errno.ENOLCK, "fail", 6, "cannot be locked"),
+}
+"""Without hard links a run renames, so that is no fault."""
+
+
+@pytest.mark.parametrize("step", TRIALS)
+async def test_a_disk_that_cannot_do_something(step: Step, tmp_path: Path) -> None:
+    """It is found by trying, told by name, and what was tried is removed."""
+    number, status, code, words = TRIALS[step]
+    async with WireServer(polyai()) as server:
+        env = environment(
+            POLYAI_API_KEY=KEY,
+            BULKAUDIO_AUDIO_URL=server.url(),
+            BULKAUDIO_CONVERSATIONS_URL=server.url(),
+        )
+        arguments = ("doctor", *WHOSE, "--json", "--out", "archive")
+        broken = hook(refuse_step, str(step), number)
+        before = sorted(tmp_path.iterdir())
+        ended = await run_forked(Order(arguments=arguments, env=env, cwd=tmp_path, **broken))
+    assert ended.code == code, ended.stdout
+    checks = {check["name"]: check for check in ended.summary["checks"]}
+    assert checks["archive.disk"]["status"] == status
+    assert words in checks["archive.disk"]["detail"]
+    assert "local disk" in checks["archive.disk"]["fix"]
+    assert sorted(tmp_path.iterdir()) == before
 
 
 # Pages.

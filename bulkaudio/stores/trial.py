@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import (
     FILE_MODE,
     FOLDER_MODE,
@@ -142,6 +143,7 @@ def _private(fd: int, folder_fd: int) -> Iterator[Shortcoming]:
 def _synced(fd: int, folder_fd: int) -> Iterator[Shortcoming]:
     for what, each in (("files", fd), ("folders", folder_fd)):
         try:
+            reach(Step.TRIAL_SYNC)
             os.fsync(each)
         except OSError as error:
             yield _shortcoming(error, f"{what} cannot be synced to the disk")
@@ -150,6 +152,7 @@ def _synced(fd: int, folder_fd: int) -> Iterator[Shortcoming]:
 def _linked(folder_fd: int) -> Iterator[Shortcoming]:
     one, two = NAMES
     try:
+        reach(Step.TRIAL_LINK)
         os.link(one, two, src_dir_fd=folder_fd, dst_dir_fd=folder_fd, follow_symlinks=False)
     except OSError as error:
         # Without them a run renames instead, and notes what it renamed.
@@ -159,6 +162,7 @@ def _linked(folder_fd: int) -> Iterator[Shortcoming]:
 def _locked(fd: int, folder_fd: int) -> Iterator[Shortcoming]:
     other = os.open(NAMES[0], os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder_fd)
     try:
+        reach(Step.TRIAL_LOCK)
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _takes(other):
             yield Shortcoming(
