@@ -1,5 +1,6 @@
 """The ledger's part in erasing: it forgets to the last byte, and remembers what must not come back."""
 
+import json
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -89,6 +90,30 @@ async def test_free_pages_and_log_forget_too(ledger: Ledger, tmp_path: Path) -> 
     assert traces(tmp_path, ids) == set(ids[1::2])
     assert ORDER_PIN not in await ledger.pins()
     await ledger.check()
+
+
+async def test_what_runs_told_of_it_is_forgotten(ledger: Ledger) -> None:
+    """Why it failed, and the support id; what failed beside it stays as it was told."""
+    failed = [
+        {"id": id_, "direction": "combined", "reason": "http_500", "http_status": 500,
+         "error_code": "E1", "attempts": 5, "correlation_id": f"support-{id_}-id"}
+        for id_ in ("CA1", "CA2")
+    ]  # fmt: skip
+    await ledger.plan(batch("CA1", "CA2"), COMBINED, NOW)
+    for number, summary in enumerate(({"failures": failed}, {"failures": []}, {})):
+        await ledger.start_run(f"run-{number}", NOW, "{}")
+        await ledger.finish_run(f"run-{number}", NOW, json.dumps(summary))
+    await ledger.start_run("run-9", NOW, "{}")
+    await bury(ledger, ["CA1"])
+    for _ in range(2):
+        await ledger.erasures.rewrite()
+        rows = await ledger._database.read(
+            lambda c: c.execute("SELECT summary FROM runs ORDER BY number").fetchall()
+        )
+        [first, *others] = [row[0] for row in rows]
+        gone = dict.fromkeys(("http_status", "error_code", "correlation_id"))
+        assert json.loads(first)["failures"] == [failed[0] | {"reason": "purged"} | gone, failed[1]]
+        assert others == ['{"failures": []}', "{}", None]
 
 
 async def test_nothing_brings_an_erased_recording_back(ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
+from bulkaudio.ledger import failures
 from bulkaudio.ledger.database import Database
 from bulkaudio.ledger.rows import SELECT, LedgerRow, row_of, text_of
 from bulkaudio.model import Direction, Outcome, Status
@@ -158,7 +159,8 @@ class Erasures:
         return await self._database.read(partial(_pending, limit=limit))
 
     async def rewrite(self) -> None:
-        """Write the ledger's file anew, so that no trace is left in it."""
+        """Write the ledger's file anew, so that no trace is left in it nor in what runs told."""
+        await self._database.change(failures.forget)
         await self._database.rewrite()
 
     async def end(self) -> None:
