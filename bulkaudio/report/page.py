@@ -114,7 +114,7 @@ def _tiles(account: Account) -> Iterator[Markup]:
     figures = account.figures
     saved, absent = figures.count(Status.SAVED), figures.count(Status.ABSENT)
     due = figures.listed - absent
-    kept = f"{share_words(saved, due)} of {due:,} that exist" if due else "none exist"
+    kept = f"{share_words(saved, due)} of {due:,} to be kept" if due else "none to be kept"
     yield _tile("Calls", f"{sum(figures.calls):,}", "")
     yield _tile("Recordings saved", f"{saved:,}", kept)
     yield _tile("Hours of audio", hours_words(figures.seconds), "")
