@@ -7,7 +7,6 @@ wording for what it refuses.
 
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from cyclopts.argument import Argument
@@ -61,7 +60,8 @@ def _types(hint: Any) -> Iterator[type]:
         for each in get_args(hint):
             yield from _types(each)
     elif isinstance(hint, type) and hint is not type(None):
-        yield str if issubclass(hint, Path) else hint
+        # A path, an address or a timetable is written as a text.
+        yield hint if hint in KINDS else str
 
 
 def _fits(value: Any, argument: Argument, types: set[type]) -> bool:

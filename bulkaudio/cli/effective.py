@@ -14,9 +14,11 @@ from bulkaudio.cli.options import DownloadOptions
 from bulkaudio.keys import LIKE_A_KEY
 from bulkaudio.model import Direction, Metadata
 from bulkaudio.naming import printable
+from bulkaudio.ping_url import PingUrl
 from bulkaudio.polyai.hosts import canonical_region
 from bulkaudio.remember import Choices
 from bulkaudio.settings import DEFAULT_LAYOUT, ListingQuery
+from bulkaudio.timetable import Timetable
 
 HIDDEN = "***"
 
@@ -146,7 +148,7 @@ def _values(options: DownloadOptions) -> Iterator[tuple[str, Any]]:
 def _row(name: str, argument: Argument, value: Any) -> Row:
     group = argument.parameter.group
     heading = group[0].name if isinstance(group, tuple) and group else ""
-    value = _harmless(name, str(value) if isinstance(value, Path) else value)
+    value = _harmless(name, _plain(value, argument))
     if not argument.tokens:
         value = LEFT_OPEN.get(name) if value is None else value
         return Row(group=heading, name=name, value=value, shown=_default(argument, value))
@@ -158,9 +160,18 @@ def _row(name: str, argument: Argument, value: Any) -> Row:
         origin, source = Origin.VARIABLE, token.keyword or ""
     elif token.source in {"", "cli"}:
         origin, source = Origin.FLAG, token.keyword or f"--{name}"
-    if name in {"proxy", *KEY_FILES}:
+    if name in {"proxy", "ping-url", *KEY_FILES}:
         shown = text_of_value(value)
     return Row(group=heading, name=name, value=value, shown=shown, origin=origin, source=source)
+
+
+def _plain(value: Any, argument: Argument) -> Any:
+    """Make a JSON value of an option's, as it was given where it has no other form."""
+    if isinstance(value, PingUrl):
+        return f"https://{value.host}/{HIDDEN}"
+    if isinstance(value, Timetable):
+        return argument.tokens[-1].value if argument.tokens else None
+    return str(value) if isinstance(value, Path) else value
 
 
 def _remembered(row: Row, memory: Memory, *, is_csv: bool) -> Row:
