@@ -145,7 +145,8 @@ class _Rehearsal:
         self, choices: Choices, stack: AsyncExitStack
     ) -> tuple[Source, tuple[Errand, ...]]:
         gathering, request = self.gathering, self.request
-        if await asyncio.to_thread(_has_traces, request.place.out):
+        was_clean = await self.ledger.was_clean()
+        if not was_clean or await asyncio.to_thread(_has_traces, request.place.out):
             gathering.emit(Noted(text=KILLED))
         if self.csv is not None:
             return self.csv, ()
@@ -212,6 +213,7 @@ class _Rehearsal:
             summaries,
             slots=(pace.concurrency or learned) / learned,
             max_rate=pace.max_rate,
+            bandwidth=pace.bandwidth.limit_at(datetime.now(UTC)),
         )
 
     def _scope(self, choices: Choices, windows: Sequence[Errand]) -> Mapping[str, Any]:

@@ -116,6 +116,8 @@ async def test_a_file_needs_no_key_and_no_host(stall: Stall) -> None:
     assert ended.summary["duration_s"] is None
     ended = await stall.run("plan", "--csv", csv, *stall.whose, "--json", "--max-rate", "2")
     assert ended.summary["duration_s"] == 1.0
+    ended = await stall.run("plan", "--csv", csv, *stall.whose, "--json", "--bandwidth", "1M")
+    assert ended.summary["duration_s"] == pytest.approx(5.76, rel=0.01)
 
 
 async def test_what_was_seen_is_believed(stall: Stall) -> None:
