@@ -20,6 +20,8 @@ TESTS = (
     "rate",
     *("ledger", "ledger_edges", "ledger_planning", "ledger_spoilt", "ledger_erasing", "purge"),
     *("local_store", "store_edges"),
+    *("doctor_archive", "rehearsal", "plan", "gaps", "metrics", "bandwidth"),
+    *("ledger_looks", "trial_and_glance"),
 )
 
 
