@@ -62,6 +62,12 @@ def test_a_disk_on_which_everybody_reads_everything(
     assert not found.is_fatal
 
 
+def test_a_folder_that_hands_its_group_on_is_as_private(tmp_path: Path) -> None:
+    """The setgid bit lets nobody in."""
+    tmp_path.chmod(0o2700)
+    assert tried(tmp_path) == ()
+
+
 @pytest.mark.parametrize(
     ("code", "fix"),
     [(errno.EINVAL, LOCAL_DISK), (errno.EIO, fix_of(errno.EIO))],

@@ -130,7 +130,8 @@ def _scratch(home: Path) -> Iterator[int]:
 
 
 def _private(fd: int, folder_fd: int) -> Iterator[Shortcoming]:
-    modes = stat.S_IMODE(os.fstat(folder_fd).st_mode), stat.S_IMODE(os.fstat(fd).st_mode)
+    # The rights alone: below a folder with the setgid bit, new folders have it, too.
+    modes = os.fstat(folder_fd).st_mode & 0o777, os.fstat(fd).st_mode & 0o777
     if modes != (FOLDER_MODE, FILE_MODE):
         shown = " and ".join(f"{mode:04o}" for mode in modes)
         yield Shortcoming(
