@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from bulkaudio.cells import row
+from bulkaudio.cli.gaps_found import cell
 from bulkaudio.cli.gaps_page import fold
 from bulkaudio.gaps import Coverage, Line
 from bulkaudio.ledger.ledger import Ledger
@@ -382,4 +383,4 @@ def test_days_in_a_row_that_lack_nothing_are_folded() -> None:
 )
 def test_no_cell_is_a_formula(value: object, written: str) -> None:
     """Nor does any break its line; numbers stay numbers."""
-    assert row([value, "x"]) == f"{written},x\n"
+    assert row([cell(value), "x"]) == f"{written},x\n"

@@ -1,22 +1,13 @@
-"""
-The catalogue as text: CSV for spreadsheets and JSON Lines for programs.
-
-A spreadsheet takes a cell that begins with ``=``, ``+``, ``-``, ``@``, a tab or a line end for a
-formula, and what an error code or a layout holds is not ours. Such a cell of text is written with
-an apostrophe before it, and so is one that begins with an apostrophe: taking one apostrophe off
-gives every cell back as it was.
-"""
+"""The catalogue as text: CSV for spreadsheets and JSON Lines for programs."""
 
 import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import BinaryIO
 
+from bulkaudio import cells
 from bulkaudio.catalogue.columns import COLUMNS, Value
 from bulkaudio.ledger.rows import LedgerRow, text_of
-
-ACTIVE = ("=", "+", "-", "@", "\t", "\r", "\n", "'")
-"""What no cell of text begins with."""
 
 
 class CsvWriter:
@@ -34,7 +25,7 @@ class CsvWriter:
         """Do nothing: there is nothing after the last row."""
 
     def _write(self, *rows: Sequence[str]) -> None:
-        self._file.write("".join(",".join(map(_quoted, row)) + "\n" for row in rows).encode())
+        self._file.write("".join(map(cells.row, rows)).encode())
 
 
 class JsonLinesWriter:
@@ -64,15 +55,9 @@ def cell(value: Value) -> str:
         case datetime():
             return text_of(value)
         case str():
-            return f"'{value}" if value.startswith(ACTIVE) else value
+            return cells.harmless(value)
         case int() | float():
             return repr(value)
-
-
-def _quoted(text: str) -> str:
-    # Not by the standard library: with LF as its line end, it leaves a CR in a cell unquoted.
-    is_plain = not any(each in text for each in ',"\r\n')
-    return text if is_plain else '"' + text.replace('"', '""') + '"'
 
 
 def _plain(value: Value) -> Value:

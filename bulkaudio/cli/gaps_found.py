@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from bulkaudio.cells import row
+from bulkaudio.cells import harmless, row
 from bulkaudio.cli.values import needs_file
 from bulkaudio.errors import StorageError, UsageError
 from bulkaudio.gaps import LACKING, Cause, Coverage, Line, total
@@ -152,7 +152,7 @@ class Found:
         """Yield the lines of the CSV."""
         yield row(COLUMNS)
         for line in self.lines:
-            yield row(list(_day(line).values()))
+            yield row([cell(value) for value in _day(line).values()])
 
     def write_csv(self, path: Path) -> None:
         """Keep it; raises `StorageError`."""
@@ -183,6 +183,14 @@ def check_outlet(csv: str | None, archive: Path, *, is_json: bool) -> None:
             "its ledger or its metadata",
             fix="name a file elsewhere; the archive's folder itself is free for it",
         )
+
+
+def cell(value: object) -> str:
+    """Write a value of a day; what is unknown is empty, and a number stays one."""
+    if value is None:
+        return ""
+    is_number = isinstance(value, int | float)
+    return str(value) if is_number else harmless(printable(str(value), 1000))
 
 
 def _day(line: Line) -> dict[str, Any]:
