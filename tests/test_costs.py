@@ -153,7 +153,7 @@ class Peak:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 async def test_memory_does_not_grow_with_the_number_of_recordings(tmp_path: Path) -> None:
-    """Ten times as many recordings take hardly a megabyte more."""
+    """Ten thousand fill what a run keeps, the ledger's cache above all; as many again add nothing."""
 
     async def peak(number: int) -> Peak:
         async with WireServer(whole) as server:
@@ -163,8 +163,8 @@ async def test_memory_does_not_grow_with_the_number_of_recordings(tmp_path: Path
         assert ended.code == 0, ended.stderr
         return Peak(recordings=number, kib=ended.peak_rss_kib)
 
-    few, many = await peak(1_000), await peak(10_000)
-    assert many.kib - few.kib < 6 * 1024, (few, many)
+    few, many = await peak(10_000), await peak(20_000)
+    assert many.kib - few.kib < 3 * 1024, (few, many)
 
 
 class Crowd:
