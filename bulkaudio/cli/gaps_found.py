@@ -82,8 +82,18 @@ class Found:
 
     @property
     def exit_code(self) -> int:
-        """3 when something that should be there is not."""
-        return SHORTFALL_EXIT_CODE if self.total.lacking else 0
+        """3 when something that should be there is not, or when nobody knows."""
+        return SHORTFALL_EXIT_CODE if self.total.lacking or self.unfinished else 0
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a listing was begun and not ended that may name calls of this window."""
+        frame = self.gaps.frame
+        return any(
+            (frame.until is None or each.since is None or each.since < frame.until)
+            and (frame.since is None or each.until > frame.since)
+            for each in self.gaps.unfinished
+        )
 
     @property
     def oldest_lacking(self) -> date | None:
@@ -220,14 +230,14 @@ def _verdict(found: Found) -> str:
     if summed.lacking:
         return _lacking_words(found)
     windows = found.listed_until is not None
-    if not summed.listed and not windows:
-        return "Nothing is known: nothing was listed and nothing was asked for."
-    later = _later_words(found)
-    if not windows:
+    if found.unfinished:
         return (
-            "Complete: every recording that was asked for and exists is archived. "
-            f"Nothing was listed, so calls that no file named are not known.{later}"
+            "Not known to be complete: what was listed is archived, but a listing has not come to its "
+            "end; the next download goes on with it."
         )
+    if not windows:
+        return _unlisted_words(found)
+    later = _later_words(found)
     if unlisted := found.unlisted:
         days = plural(len(unlisted), "day was", "days were")
         return (
@@ -238,6 +248,15 @@ def _verdict(found: Found) -> str:
     if not summed.listed:
         return f"Complete: no calls were listed.{stale}"
     return f"Complete: every call that has a recording is archived.{later}{stale}"
+
+
+def _unlisted_words(found: Found) -> str:
+    if not found.total.listed:
+        return "Nothing is known: nothing was listed and nothing was asked for."
+    return (
+        "Complete: every recording that was asked for and exists is archived. No listing has come to "
+        f"its end, so calls that nobody asked for are not known.{_later_words(found)}"
+    )
 
 
 def _stale_words(found: Found) -> str:

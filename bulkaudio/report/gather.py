@@ -10,6 +10,7 @@ from typing import Any
 
 from bulkaudio.archive import OpenArchive
 from bulkaudio.ledger.rows import ListingRow, RunRow
+from bulkaudio.model import Status
 from bulkaudio.report.count import Count
 from bulkaudio.report.figures import Figures, Scope
 
@@ -59,6 +60,8 @@ class Account:
         template: The archive's layout, from which the page makes its links.
         unfinished: Listings that were begun and not ended: what they would name, nobody knows.
         runs: The last ones, oldest first.
+        is_listed: A listing came to its end; else only what was asked for is known.
+        erased: Recordings that were erased, of all times.
     """
 
     archive: Path
@@ -69,6 +72,8 @@ class Account:
     template: str
     unfinished: tuple[ListingRow, ...]
     runs: tuple[RunLine, ...]
+    is_listed: bool = True
+    erased: int = 0
 
 
 def _in(values: object, name: str) -> object:
@@ -98,7 +103,8 @@ async def gather(
         LedgerError: It cannot be read.
     """
     ledger, template = held.ledger, held.layout.template
-    of = sum(total.count for total in (await ledger.totals()).values())
+    totals = await ledger.totals()
+    of = sum(total.count for total in totals.values())
     count, position, done = Count(scope, template), "", 0
     while page := await ledger.calls_after(position, ROWS_PER_PAGE):
         for call in page:
@@ -116,6 +122,8 @@ async def gather(
         template=template,
         unfinished=tuple(await ledger.unfinished_listings()),
         runs=tuple(_run_line(run) for run in reversed(runs)),
+        is_listed=bool(await ledger.finished_listings()),
+        erased=sum(total.count for (_, status), total in totals.items() if status is Status.PURGED),
     )
 
 

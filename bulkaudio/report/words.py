@@ -55,7 +55,10 @@ def verdict(account: Account) -> Verdict:
         verb = "is" if waiting == 1 else "are"
         headline = f"Complete so far: {plural(waiting, 'recording')} {verb} not ready yet."
         return Verdict(tone=Tone.WAITING, headline=headline, notes=notes)
-    headline = "Complete: every call that has a recording is archived."
+    if account.is_listed:
+        headline = "Complete: every call that has a recording is archived."
+    else:
+        headline = "Complete: every recording that was asked for and exists is archived."
     return Verdict(tone=Tone.WHOLE, headline=headline, notes=notes)
 
 
@@ -72,9 +75,9 @@ def _notes(account: Account) -> Iterator[str]:
     if waiting := figures.count(Status.DEFERRED):
         what, verb = plural(waiting, "recording"), "is" if waiting == 1 else "are"
         yield f"{what} {verb} not ready yet: the call was going on or too fresh, and a later run looks again."
-    if absent := figures.count(Status.ABSENT):
-        what, verb = plural(absent, "recording"), "does" if absent == 1 else "do"
-        yield f"{what} {verb} not exist at PolyAI, which is known and no fault: opt-outs, for example."
+    yield from _absences(account)
+    if figures.listed and not account.is_listed and not account.unfinished:
+        yield "No listing has come to its end, so calls that nobody asked for are not known here."
     for row in account.unfinished[:3]:
         since = "the beginning" if row.since is None else time_words(row.since, account.scope)
         until = time_words(row.until, account.scope)
@@ -86,6 +89,21 @@ def _notes(account: Account) -> Iterator[str]:
         yield "The last run ended without a word: it was killed, or the machine went down."
     elif account.runs and account.runs[-1].status == "failed":
         yield "The last run failed: calls since then may not be listed yet."
+
+
+def _absences(account: Account) -> Iterator[str]:
+    """Tell what PolyAI never had from what was erased here; a window's share of it is not known."""
+    absent, erased = account.figures.count(Status.ABSENT), account.erased
+    if erased and not account.scope.is_all:
+        if absent:
+            yield f"{plural(absent, 'recording')} of that time never existed, or were erased here."
+        return
+    if erased:
+        verb = "was" if erased == 1 else "were"
+        yield f"{plural(erased, 'recording')} {verb} erased here; they count as no recording."
+    if rest := absent - erased:
+        verb = "does" if rest == 1 else "do"
+        yield f"{plural(rest, 'recording')} {verb} not exist at PolyAI, which is known and no fault: opt-outs, for example."
 
 
 def share_words(kept: int, of: int) -> str:

@@ -15,7 +15,7 @@ def test_a_download_leaves_a_page_and_names_it(inside: Inside) -> None:
         done = inside.download("--csv", csv, "--report", "page.html")
     assert (done.code, done.summary["report"]) == (0, "page.html")
     page = (inside.folder / "page.html").read_text()
-    assert "Complete: every call that has a recording is archived." in page
+    assert "Complete: every recording that was asked for and exists is archived." in page
     assert "saved 2 recordings" in page
     status = inside.run("status", inside.archive, "--json").summary
     assert status["last_run"]["report"] == "page.html"

@@ -5,6 +5,7 @@ import json
 import os
 import re
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html import unescape
 from pathlib import Path
@@ -97,7 +98,7 @@ async def test_a_window_holds_what_began_in_it(tmp_path: Path) -> None:
         (
             [one(Status.SAVED), one(Status.ABSENT, "CA2")],
             Tone.WHOLE,
-            "Complete: every call that has a recording is archived.",
+            "Complete: every recording that was asked for and exists is archived.",
         ),
         (
             [one(Status.SAVED), one(Status.DEFERRED, "CA2")],
@@ -120,6 +121,31 @@ async def test_the_verdict_is_said_in_words(
     found = verdict(account)
     assert (found.tone, found.headline) == (tone, words)
     assert words in unescape(await asyncio.to_thread(render, account, {}, ""))
+
+
+async def test_every_call_is_said_only_of_what_was_listed(tmp_path: Path) -> None:
+    """A file, or the first five of a listing, leave calls that nobody asked for."""
+    await make_archive(tmp_path / "archive", [one(Status.SAVED)], has_files=False)
+    account = await account_of(tmp_path / "archive")
+    assert not account.is_listed
+    assert "calls that nobody asked for" in " ".join(verdict(account).notes)
+    listed = verdict(replace(account, is_listed=True))
+    assert listed.headline == "Complete: every call that has a recording is archived."
+    assert "nobody asked for" not in " ".join(listed.notes)
+
+
+async def test_what_was_erased_is_told_from_what_never_was(tmp_path: Path) -> None:
+    """Both count as no recording, and only one of them is PolyAI's doing."""
+    calls = [one(Status.SAVED), one(Status.ABSENT, "CA2"), one(Status.ABSENT, "CA3")]
+    await make_archive(tmp_path / "archive", calls, has_files=False)
+    account = replace(await account_of(tmp_path / "archive"), erased=1)
+    notes = " ".join(verdict(account).notes)
+    assert "1 recording was erased here" in notes
+    assert "1 recording does not exist at PolyAI" in notes
+    month = replace(account, scope=Scope(since=SUMMER, until=None))
+    assert "never existed, or were erased here" in " ".join(verdict(month).notes)
+    whole = replace(account, erased=2)
+    assert "PolyAI" not in " ".join(verdict(whole).notes)
 
 
 async def test_a_listing_without_an_end_is_never_complete(tmp_path: Path) -> None:
