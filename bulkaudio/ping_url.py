@@ -51,6 +51,11 @@ class PingUrl:
             raise UsageError("it holds credentials or a fragment, which are not sent", fix=FIX)
         return cls(host=parts.netloc, _address=Secret(text))
 
+    @property
+    def shown(self) -> str:
+        """The address without what makes it one's own."""
+        return f"{urlsplit(self._address.reveal()).scheme}://{self.host}/***"
+
     def for_start(self) -> str:
         """Return where the beginning is told; keep it out of sight."""
         return self._with("/start")

@@ -13,7 +13,7 @@ KEY_FILE = "polyai.key"
 TEXT = """\
 # Written by `bulkaudio init` for {url}
 #
-# Read with --config FILE or BULKAUDIO_CONFIG=FILE; without being named only from
+# Read with --config FILE or BULKAUDIO_CONFIG=FILE; without being named only from the archive's folder,
 # ~/.config/bulkaudio/{name} and {machines}.
 # Flags and variables win over it: `bulkaudio config show` tells where each value comes from.
 

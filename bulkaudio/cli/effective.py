@@ -168,7 +168,7 @@ def _row(name: str, argument: Argument, value: Any) -> Row:
 def _plain(value: Any, argument: Argument) -> Any:
     """Make a JSON value of an option's, as it was given where it has no other form."""
     if isinstance(value, PingUrl):
-        return f"https://{value.host}/{HIDDEN}"
+        return value.shown
     if isinstance(value, Timetable):
         return argument.tokens[-1].value if argument.tokens else None
     return str(value) if isinstance(value, Path) else value

@@ -97,7 +97,8 @@ def _headline(summary: Summary) -> Text:
         size = f"{format_bytes(summary.bytes)}, {format_duration(summary.audio_seconds)} of audio"
         line.append(f": {plural(counts.saved, 'recording')} saved ({size})")
     elif counts.recordings and counts.already == counts.recordings:
-        line.append(f": all {plural(counts.already, 'recording')} were already there")
+        what = "all {:,} recordings were" if counts.already > 1 else "the {:,} recording was"
+        line.append(f": {what.format(counts.already)} already there")
     elif not counts.recordings and summary.status == "complete":
         line.append(": there was nothing to do")
     else:
