@@ -86,7 +86,8 @@ def dated_tasks(plan: Plan) -> tuple[Plan, tuple[Rejected, ...]]:
     kept = tuple(task for task in plan.todo if task.recording.started_at is not None)
     left = (task.recording for task in plan.todo if task.recording.started_at is None)
     ids = dict.fromkeys(recording.conversation_id for recording in left)
-    conversations = len({task.recording.conversation_id for task in kept})
+    lost = ids.keys() - {task.recording.conversation_id for task in kept}
+    conversations = max(0, plan.conversations - len(lost))
     return replace(plan, todo=kept, conversations=conversations), tuple(map(_undated, ids))
 
 

@@ -172,6 +172,21 @@ async def test_the_backlog_comes_in_pages_and_counts_as_considered(ledger: Ledge
     assert (await ledger.plan(batch(*"abcdef"), COMBINED, NOW)).duplicates == 5
 
 
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 9])
+async def test_a_conversation_of_the_backlog_is_counted_once(ledger: Ledger, limit: int) -> None:
+    """Wherever a page ends between its directions."""
+    calls = Batch(conversations=tuple(Conversation(id=f"CA{n}", started_at=NOW) for n in range(3)))
+    await ledger.plan(calls, tuple(Direction), NOW)
+    await ledger.start_run("run-2", NOW, "{}")
+    position, counted, taken = 0, 0, 0
+    while True:
+        page, position = await ledger.backlog(tuple(Direction), NOW, after=position, limit=limit)
+        if not page.todo:
+            break
+        counted, taken = counted + page.conversations, taken + len(page.todo)
+    assert (counted, taken) == (3, 9)
+
+
 async def test_the_backlog_of_some_statuses_leaves_the_others_alone(ledger: Ledger) -> None:
     """What it did not take may still come from the source."""
     await ledger.plan(batch(*"abc"), COMBINED, NOW)

@@ -65,11 +65,12 @@ class Seen:
             marks = int.from_bytes(places, "little")
         self._reach(end - 1)
         before = int.from_bytes(self._bits[start:end], "little")
-        old = frozenset(filter(self._has, rowids)) if before & marks else frozenset()
+        old = frozenset(filter(self.has, rowids)) if before & marks else frozenset()
         self._bits[start:end] = (before | marks).to_bytes(end - start, "little")
         return old
 
-    def _has(self, rowid: int) -> bool:
+    def has(self, rowid: int) -> bool:
+        """Whether a row that is not behind the last one was marked."""
         return bool(self._bits[rowid >> 3] >> (rowid & 7) & 1)
 
     def _reach(self, place: int) -> None:
@@ -286,6 +287,7 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
     )
     wanted = (json.dumps(tuple(page.statuses)), json.dumps(tuple(page.directions)))
     todo: list[Task] = []
+    firsts: dict[str, int] = {}
     position = page.after
     due = (text_of(page.now), _latest_deferral(page.now))
     # A call that was going on is the listing's to call finished: asked for now, half of it might
@@ -297,9 +299,9 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
         position = row[0]
         if seen.add(row[0]):
             todo.append(_task(*row[1:5], failed_for=row[5]))
-    conversations = len({task.recording.conversation_id for task in todo})
+            firsts.setdefault(row[1], row[0])
     plan = Plan(
-        conversations=conversations,
+        conversations=sum(_is_new(connection, *first, seen) for first in firsts.items()),
         todo=tuple(todo),
         already=0,
         absent=0,
@@ -307,6 +309,14 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
         duplicates=0,
     )
     return plan, position
+
+
+def _is_new(connection: sqlite3.Connection, conversation_id: str, first: int, seen: Seen) -> bool:
+    """Whether no earlier page took a row of this conversation: its directions may lie on two."""
+    rows = connection.execute(
+        "SELECT id FROM recordings WHERE conversation_id = ? AND id < ?", (conversation_id, first)
+    )
+    return not any(seen.has(rowid) for (rowid,) in rows)
 
 
 def _latest_deferral(now: datetime) -> str:
