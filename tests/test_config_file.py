@@ -300,6 +300,7 @@ def test_what_nobody_knows_is_refused_wherever_it_stands(
         ("quiet = 1", "quiet must be true or false, not a number"),
         ("redacted = 'no'", "redacted must be true or false, not a text"),
         ("verbose = 'very'", "verbose must be a number, not a text"),
+        ("limit = '3'", "limit must be a number, not a text"),
         ("limit = true", "limit must be a number, not true or false"),
         ("since = 2026", "since must be a text or a date, not a number"),
         ("grace = false", "grace must be a number, not true or false"),

@@ -110,6 +110,8 @@ alone and named, and ends the command with exit code 3.
 HOLD = """\
 Forbid to erase conversations, as a legal hold does.
 
+What is held is left alone by purge, which names it and ends with exit code 3.
+
   $ bulkaudio hold archive add CA0123 CA0456 --reason "case 17"
   $ bulkaudio hold archive list
   $ bulkaudio hold archive remove CA0123
@@ -175,11 +177,11 @@ archive remembers, or it is the default. Keys are never shown, only where they w
 COMPLETION = """\
 Print a script that completes commands, options and files in a shell.
 
+It counts in shells that are opened afterwards.
+
   $ bulkaudio completion bash > ~/.local/share/bash-completion/completions/bulkaudio
   $ bulkaudio completion zsh > ~/.zfunc/_bulkaudio         # a folder that is in $fpath
   $ bulkaudio completion fish > ~/.config/fish/completions/bulkaudio.fish
-
-It counts in shells that are opened afterwards.
 """
 
 Command = tuple[str, str, Group, str]

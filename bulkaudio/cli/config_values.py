@@ -71,8 +71,9 @@ def _fits(value: Any, argument: Argument, types: set[type]) -> bool:
         return bool(types & {int, float})
     if isinstance(value, date):
         return argument.parameter.metavar == TIME
-    # What has a reader of its own, such as 1GB, is written as a text.
-    return str in types or (bool(types & {int, float}) and argument.parameter.converter is not None)
+    # What has a reader of its own, such as 1GB, is written as a text; what only counts is not.
+    has_reader = argument.parameter.converter is not None and argument.parameter.metavar != "N"
+    return str in types or (bool(types & {int, float}) and has_reader)
 
 
 def _text(value: Any) -> str:
