@@ -6,16 +6,17 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
 from bulkaudio.cli.options import (
     HOW,
+    CaBundleOption,
     ConfigOption,
     KeyOptions,
     ProfileOption,
+    ProxyOption,
     SourceOptions,
     WhatOptions,
     WhereOptions,
@@ -48,16 +49,8 @@ class DoctorOptions:
     )
     config: Annotated[ConfigOption, Parameter(group=LOOK)] = None
     profile: Annotated[ProfileOption, Parameter(group=LOOK)] = None
-    ca_bundle: Annotated[
-        Path | None,
-        Parameter(metavar="FILE", group=HOW, help="Trust these certificates (PEM) as well."),
-    ] = None
-    proxy: Annotated[
-        str | None,
-        Parameter(
-            metavar="URL", group=HOW, help="Go through this proxy; proxy variables are ignored."
-        ),
-    ] = None
+    ca_bundle: Annotated[CaBundleOption, Parameter(group=HOW)] = None
+    proxy: Annotated[ProxyOption, Parameter(group=HOW)] = None
     source: SourceOptions = field(default_factory=SourceOptions)
     what: WhatOptions = field(default_factory=WhatOptions)
     where: WhereOptions = field(default_factory=WhereOptions)

@@ -6,17 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Group, Parameter
 
 from bulkaudio.cli import values
 from bulkaudio.cli.options import (
     KEYS,
+    CaBundleOption,
     ConfigOption,
     Directions,
     KeyOptions,
     ProfileOption,
+    ProgressOption,
+    ProxyOption,
     Region,
 )
 
@@ -48,17 +51,9 @@ class RelistOptions:
     agent: Annotated[
         str | None, Parameter(metavar="ID", help="Agent, where the archive does not remember it.")
     ] = None
-    ca_bundle: Annotated[
-        Path | None, Parameter(metavar="FILE", help="Trust these certificates (PEM) as well.")
-    ] = None
-    proxy: Annotated[
-        str | None,
-        Parameter(metavar="URL", help="Go through this proxy; proxy variables are ignored."),
-    ] = None
-    progress: Annotated[
-        Literal["auto", "on", "off"],
-        Parameter(help="A bar on terminals, elsewhere one line a minute."),
-    ] = "auto"
+    ca_bundle: CaBundleOption = None
+    proxy: ProxyOption = None
+    progress: ProgressOption = "auto"
 
 
 @Parameter(name="*")

@@ -40,6 +40,20 @@ ProfileOption = Annotated[
 ]
 """Beside `ConfigOption`."""
 
+CaBundleOption = Annotated[
+    Path | None, Parameter(metavar="FILE", help="Trust these certificates (PEM) as well.")
+]
+ProxyOption = Annotated[
+    str | None,
+    Parameter(metavar="URL", help="Go through this proxy; proxy variables are ignored."),
+]
+"""Of every command that asks PolyAI, beside `CaBundleOption`."""
+
+ProgressOption = Annotated[
+    Literal["auto", "on", "off"], Parameter(help="A bar on terminals, elsewhere one line a minute.")
+]
+"""Of every command that may take minutes."""
+
 
 @Parameter(name="*", group=SOURCE)
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,14 +259,8 @@ class HowOptions:
             help="End the run when PolyAI has not answered well for so long.",
         ),
     ] = 900.0
-    ca_bundle: Annotated[
-        Path | None,
-        Parameter(metavar="FILE", help="Trust these certificates (PEM) as well."),
-    ] = None
-    proxy: Annotated[
-        str | None,
-        Parameter(metavar="URL", help="Go through this proxy; proxy variables are ignored."),
-    ] = None
+    ca_bundle: CaBundleOption = None
+    proxy: ProxyOption = None
 
 
 @Parameter(name="*", group=STOP)
@@ -304,10 +312,7 @@ class OutputOptions:
             help="Log each retry and failure; -vv logs everything.",
         ),
     ] = 0
-    progress: Annotated[
-        Literal["auto", "on", "off"],
-        Parameter(help="A bar on terminals, elsewhere one line a minute."),
-    ] = "auto"
+    progress: ProgressOption = "auto"
     log_format: Annotated[Literal["text", "json"], Parameter(help="How log lines are written.")] = (
         "text"
     )

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 from cyclopts import Parameter
 
+from bulkaudio.cli.options import ProgressOption
+
 if TYPE_CHECKING:
     from bulkaudio.cli.receipt import Job, PurgeView, Receipt
     from bulkaudio.ledger.ledger import Ledger
@@ -75,10 +77,7 @@ class PurgeOptions:
     quiet: Annotated[
         bool, Parameter(alias="-q", negative="", help="Print nothing unless a hold is in the way.")
     ] = False
-    progress: Annotated[
-        Literal["auto", "on", "off"],
-        Parameter(help="A bar on terminals, elsewhere one line a minute."),
-    ] = "auto"
+    progress: ProgressOption = "auto"
 
 
 DEFAULTS = PurgeOptions()

@@ -4,11 +4,11 @@ import json as json_text
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from bulkaudio.cli.options import ConfigOption, ProfileOption
+from bulkaudio.cli.options import ConfigOption, ProfileOption, ProgressOption
 
 
 @Parameter(name="*")
@@ -35,10 +35,7 @@ class RebuildOptions:
     quiet: Annotated[
         bool, Parameter(alias="-q", negative="", help="Print nothing unless damage is found.")
     ] = False
-    progress: Annotated[
-        Literal["auto", "on", "off"],
-        Parameter(help="A bar on terminals, elsewhere one line a minute."),
-    ] = "auto"
+    progress: ProgressOption = "auto"
     config: ConfigOption = None
     profile: ProfileOption = None
 

@@ -4,9 +4,11 @@ import json as json_text
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
+
+from bulkaudio.cli.options import ConfigOption, ProgressOption
 
 if TYPE_CHECKING:
     from bulkaudio.cli.reported import ReportView
@@ -57,16 +59,8 @@ class ReportOptions:
     quiet: Annotated[
         bool, Parameter(alias="-q", negative="", help="Print nothing unless something failed.")
     ] = False
-    progress: Annotated[
-        Literal["auto", "on", "off"],
-        Parameter(help="A bar on terminals, elsewhere one line a minute."),
-    ] = "auto"
-    config: Annotated[
-        Path | None,
-        Parameter(
-            metavar="FILE", help="Read options from this TOML file instead of the usual one."
-        ),
-    ] = None
+    progress: ProgressOption = "auto"
+    config: ConfigOption = None
 
 
 DEFAULTS = ReportOptions()

@@ -6,11 +6,19 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from bulkaudio.cli.options import KEYS, ConfigOption, KeyOptions, ProfileOption
+from bulkaudio.cli.options import (
+    KEYS,
+    CaBundleOption,
+    ConfigOption,
+    KeyOptions,
+    ProfileOption,
+    ProgressOption,
+    ProxyOption,
+)
 
 if TYPE_CHECKING:
     from bulkaudio.archive import OpenArchive
@@ -34,17 +42,9 @@ class VerifyOptions:
     quiet: Annotated[
         bool, Parameter(alias="-q", negative="", help="Print nothing unless damage is found.")
     ] = False
-    progress: Annotated[
-        Literal["auto", "on", "off"],
-        Parameter(help="A bar on terminals, elsewhere one line a minute."),
-    ] = "auto"
-    ca_bundle: Annotated[
-        Path | None, Parameter(metavar="FILE", help="Trust these certificates (PEM) as well.")
-    ] = None
-    proxy: Annotated[
-        str | None,
-        Parameter(metavar="URL", help="Go through this proxy; proxy variables are ignored."),
-    ] = None
+    progress: ProgressOption = "auto"
+    ca_bundle: CaBundleOption = None
+    proxy: ProxyOption = None
     config: ConfigOption = None
     profile: ProfileOption = None
     keys: Annotated[KeyOptions, Parameter(name="*", group=KEYS)] = field(default_factory=KeyOptions)
