@@ -43,6 +43,7 @@ PRELOADED = (
         "bulkaudio.cli.sentries",
         "bulkaudio.cli.garbage",
         "bulkaudio.cli.tls_buffers",
+        "bulkaudio.cli.counting",
         "bulkaudio.cli.report",
         "bulkaudio.cli.reported",
         "bulkaudio.report.write",

@@ -11,9 +11,10 @@ from cyclopts import Parameter
 from bulkaudio.cli.options import ProgressOption
 
 if TYPE_CHECKING:
-    from bulkaudio.cli.receipt import Job, PurgeView, Receipt
+    from bulkaudio.cli.counting import Counting
+    from bulkaudio.cli.receipt import Job, Receipt
     from bulkaudio.ledger.ledger import Ledger
-    from bulkaudio.purge import Wish
+    from bulkaudio.purge import Progress, Wish
 
 
 @Parameter(name="*")
@@ -92,7 +93,7 @@ def purge(
     import asyncio
 
     from bulkaudio.cli.existing import require_archive
-    from bulkaudio.cli.receipt import Job, PurgeView, close_receipt, receipt_file
+    from bulkaudio.cli.receipt import Job, close_receipt, purge_view, receipt_file
     from bulkaudio.observe.logs import LogOptions, logging_to
     from bulkaudio.observe.progress import Show, progress
     from bulkaudio.observe.terminal import console
@@ -101,7 +102,7 @@ def purge(
     require_archive(archive)
     path = options.receipt.expanduser() if options.receipt is not None else None
     show = Show.OFF if options.quiet else Show(options.progress)
-    view = PurgeView()
+    view = purge_view()
     with (
         receipt_file(path, job) as file,
         logging_to(LogOptions(is_quiet=options.quiet)),
@@ -148,7 +149,7 @@ def check(archive: Path, options: PurgeOptions) -> datetime | None:
 
 
 async def _erase(
-    job: "Job", options: PurgeOptions, file: BinaryIO | None, view: "PurgeView"
+    job: "Job", options: PurgeOptions, file: BinaryIO | None, view: "Counting[Progress]"
 ) -> "Receipt":
     from bulkaudio.archive import open_archive
     from bulkaudio.cli.receipt import Ids, Receipt

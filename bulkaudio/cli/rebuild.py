@@ -51,14 +51,14 @@ def rebuild(
     """Make a lost or damaged ledger anew from the files, without a download."""
     import asyncio
 
-    from bulkaudio.cli.rebuilt import RebuildView, Rebuilt
+    from bulkaudio.cli.rebuilt import Rebuilt, rebuild_view
     from bulkaudio.observe.logs import LogOptions, logging_to
     from bulkaudio.observe.progress import Show, progress
     from bulkaudio.observe.terminal import console
     from bulkaudio.rebuild import rebuild as make_anew
 
     show = Show.OFF if options.quiet else Show(options.progress)
-    view = RebuildView()
+    view = rebuild_view()
     with logging_to(LogOptions(is_quiet=options.quiet)), progress(view, sys.stderr, show=show):
         report = asyncio.run(
             make_anew(archive, layout=options.layout, is_forced=options.force, on_progress=view.see)

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from bulkaudio.cli.counting import Counting
 from bulkaudio.cli.findings import (
     DAMAGE_EXIT_CODE,
     MAX_LISTED,
@@ -19,7 +20,6 @@ from bulkaudio.cli.findings import (
 from bulkaudio.model import Direction
 from bulkaudio.naming import printable
 from bulkaudio.observe.page import plural
-from bulkaudio.observe.progress import bar_row
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes
 from bulkaudio.rebuild import Progress, Report
@@ -30,30 +30,14 @@ SCHEMA = "bulkaudio.rebuild/1"
 IDENTITY = ("region", "account", "agent", "redacted")
 
 
-@dataclass(slots=True)
-class RebuildView:
-    """How far rebuilding got; a progress view."""
+def rebuild_view() -> Counting[Progress]:
+    """Make a view of how far rebuilding got."""
+    return Counting(opening="looking at the ledger", words=_words)
 
-    now: Progress | None = None
 
-    def see(self, progress: Progress) -> None:
-        """Remember the last state."""
-        self.now = progress
-
-    def line(self) -> str:
-        """Say it in one line."""
-        return ", ".join(self._words())
-
-    def render(self) -> RenderableType:
-        """Draw it."""
-        return bar_row(None, 0, *self._words())
-
-    def _words(self) -> Sequence[str]:
-        if self.now is None:
-            return ("looking at the ledger",)
-        now = self.now
-        words = [f"{plural(now.adopted, 'recording')} taken up", format_bytes(now.bytes)]
-        return [*words, f"{now.damaged:,} damaged"] if now.damaged else words
+def _words(now: Progress) -> Sequence[str]:
+    words = [f"{plural(now.adopted, 'recording')} taken up", format_bytes(now.bytes)]
+    return [*words, f"{now.damaged:,} damaged"] if now.damaged else words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

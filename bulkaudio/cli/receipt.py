@@ -11,12 +11,12 @@ from typing import Any, BinaryIO
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from bulkaudio.cli.counting import Counting
 from bulkaudio.errors import StorageError
 from bulkaudio.ledger.erasing import Doom
 from bulkaudio.naming import printable
 from bulkaudio.observe.outlets import replacing
 from bulkaudio.observe.page import plural
-from bulkaudio.observe.progress import bar_row
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.purge import NAMED, Progress, Report, Wish
@@ -29,31 +29,15 @@ SHOWN = 5
 HELD_EXIT_CODE = 3
 
 
-@dataclass(slots=True)
-class PurgeView:
-    """How far erasing got; a progress view."""
-
-    now: Progress | None = None
-
-    def see(self, progress: Progress) -> None:
-        """Remember the last state."""
-        self.now = progress
-
-    def line(self) -> str:
-        """Say it in one line."""
-        return ", ".join(self._words())
-
-    def render(self) -> RenderableType:
-        """Draw it."""
-        return bar_row(None, 0, *self._words())
-
-    def _words(self) -> Sequence[str]:
-        if self.now is None:
-            return ("opening the archive",)
-        return (
-            f"{plural(self.now.conversations, 'conversation')} looked at",
-            plural(self.now.recordings, "recording"),
-        )
+def purge_view() -> Counting[Progress]:
+    """Make a view of how far erasing got."""
+    return Counting(
+        opening="opening the archive",
+        words=lambda now: (
+            f"{plural(now.conversations, 'conversation')} looked at",
+            plural(now.recordings, "recording"),
+        ),
+    )
 
 
 @dataclass(slots=True, kw_only=True)
