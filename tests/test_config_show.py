@@ -239,7 +239,7 @@ async def test_spoilt_ledger_is_told_as_by_every_command(desk: Desk) -> None:
     """Exit code 6, and the way out."""
     (desk.archive / ".bulkaudio" / "ledger.db").write_bytes(b"junk" * 4096)
     done = await look(desk)
-    assert (done.code, done.stdout) == (6, "")
+    assert (done.code, done.summary["error"]["kind"]) == (6, "LedgerError")
     assert "rebuild" in done.stderr
 
 

@@ -151,8 +151,9 @@ def test_what_is_held_stays(inside: Inside) -> None:
     assert added.code == 0
     assert "CA9" in added.stdout
     listed = inside.run("hold", inside.archive, "list", "--json")
-    lines = [json.loads(line) for line in listed.stdout.splitlines()]
-    assert [(line["id"], line["reason"]) for line in lines] == [
+    assert listed.stdout.count("\n") == 1
+    assert (listed.summary["schema"], listed.summary["held"]) == ("bulkaudio.hold/1", 2)
+    assert [(hold["id"], hold["reason"]) for hold in listed.summary["holds"]] == [
         ("CA1", "case 17"),
         ("CA9", "case 17"),
     ]
@@ -171,6 +172,13 @@ def test_what_is_held_stays(inside: Inside) -> None:
     late = inside.run("hold", inside.archive, "add", "CA1", "--json")
     assert (late.code, late.summary["erased"]) == (3, ["CA1"])
     assert inside.run("hold", inside.archive, "list").stdout.startswith("CA9 ")
+
+
+def test_nothing_held_is_a_line_too(small: Inside) -> None:
+    """Scripts get their one line whatever there is to list."""
+    listed = small.run("hold", small.archive, "list", "--json")
+    assert (listed.code, listed.stdout.count("\n")) == (0, 1)
+    assert (listed.summary["holds"], listed.summary["held"]) == ([], 0)
 
 
 def test_by_age_with_dated_folders(inside: Inside) -> None:
@@ -460,7 +468,7 @@ def test_a_receipt_that_cannot_be_kept_comes_before_the_deed(small: Inside) -> N
     """What cannot be put on record is not erased; what is, is its owner's alone."""
     (small.folder / "taken").mkdir()
     done = purge(small, "--id", "CA1", "--receipt", "taken")
-    assert (done.code, done.stdout) == (6, "")
+    assert (done.code, done.summary["error"]["kind"]) == (6, "StorageError")
     assert statuses(small.archive, "CA1") == {"combined": "saved"}
     before = os.umask(0)
     try:

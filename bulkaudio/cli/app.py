@@ -2,12 +2,13 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 from cyclopts import App, CycloptsError, Group
 
 from bulkaudio.cli import failure
 from bulkaudio.cli.core_dumps import forbid_core_dumps
-from bulkaudio.cli.given import Given
+from bulkaudio.cli.given import Given, forget_given
 from bulkaudio.cli.help_page import HelpPage
 from bulkaudio.cli.settings_sources import TomlFile, Variables, options_of
 from bulkaudio.cli.streams import end_streams, mend_streams, stdout_fault, survived_pipe
@@ -217,6 +218,7 @@ def make_app(commands: Sequence[Command] = COMMANDS) -> App:
         name="bulkaudio",
         help=HELP,
         version=f"bulkaudio {__version__}",
+        suppress_keyboard_interrupt=False,
         version_flags=["--version"],
         help_flags=["--help", "-h"],
         help_formatter=HelpPage(),
@@ -226,7 +228,8 @@ def make_app(commands: Sequence[Command] = COMMANDS) -> App:
     )
     app["--help"].help, app["--version"].help = "Show this page.", "Show the version."
     app["--help"].group = app["--version"].group = HELP_GROUP
-    app.config = (Variables(), TomlFile(lambda: options_of(app)), Given())
+    # A file that cannot be read must not hide what was given before it.
+    app.config = (Given(), Variables(), TomlFile(lambda: options_of(app)))
     for position, (name, path, group, text) in enumerate(commands):
         family, _, own = name.rpartition(" ")
         if family and family not in app:
@@ -249,13 +252,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     mend_streams()
     forbid_core_dumps()
+    forget_given()
     code = 0
     try:
         with survived_pipe():
             code = _run(arguments)
             sys.stdout.flush()
     except KeyboardInterrupt:
-        return 130
+        code = failure.InterruptionError.exit_code
+        _print_line(arguments, failure.InterruptionError("interrupted before it ended"))
     except BulkAudioError as error:
         code = _end_badly(arguments, error)
     except OSError as error:
@@ -274,17 +279,18 @@ def _end_badly(arguments: Sequence[str], error: BulkAudioError) -> int:
     flags = [each for each in arguments if set(each) == {"-", "v"} or each == "--verbose"]
     verbosity = sum(1 if flag == "--verbose" else flag.count("v") for flag in flags)
     code = failure.tell(error, verbosity=verbosity)
-    if arguments[:1] == ["download"] and "--json" in arguments:
-        from bulkaudio.cli.result import early_line
-
-        with survived_pipe():
-            print(early_line(error), flush=True)
-    if arguments[:1] == ["doctor"] and "--json" in arguments:
-        from bulkaudio.cli.doctor import early_report
-
-        with survived_pipe():
-            print(early_report(error), flush=True)
+    _print_line(arguments, error)
     return code
+
+
+def _print_line(arguments: Sequence[str], error: BulkAudioError) -> None:
+    from bulkaudio.cli.error_line import error_line
+
+    line = error_line(arguments, error)
+    # Where stdout takes nothing, stderr has told it.
+    with suppress(OSError), survived_pipe():
+        if line is not None:
+            print(line, flush=True)
 
 
 def _run(arguments: Sequence[str]) -> int:

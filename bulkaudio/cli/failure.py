@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from typing import ClassVar
 
 from bulkaudio.errors import BulkAudioError, exhaustion
 from bulkaudio.observe.terminal import visible
@@ -10,6 +11,12 @@ REPORT = (
     "This is a bug in bulkaudio. Run it again with -v and report what it prints, with the version "
     "from --version."
 )
+
+
+class InterruptionError(BulkAudioError):
+    """Ctrl-C, where no run was there to drain; never raised, only told to scripts."""
+
+    exit_code: ClassVar[int] = 130
 
 
 def say(text: str) -> None:

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from contextvars import ContextVar
 
-from cyclopts import App, ArgumentCollection
+from cyclopts import App, ArgumentCollection, CycloptsError
 from cyclopts.argument import Argument
 
-_ARGUMENTS: ContextVar[ArgumentCollection] = ContextVar("arguments")
+_ARGUMENTS: ContextVar[ArgumentCollection | None] = ContextVar("arguments", default=None)
 
 
 class Given:
-    """The last source of options: it gives none, and keeps what the ones before it gave."""
+    """A source of options that gives none, and keeps what is given by the others."""
 
     def __call__(self, app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
         """Keep `arguments`; their values are read later."""
@@ -18,8 +18,24 @@ class Given:
         _ARGUMENTS.set(arguments)
 
 
+def forget_given() -> None:
+    """Forget what an earlier command in this process was given."""
+    _ARGUMENTS.set(None)
+
+
 def given_options() -> Iterator[tuple[str, Argument]]:
     """Yield the options that the running command was given, wherever from, in the order of help."""
-    for argument in _ARGUMENTS.get():
+    for argument in _ARGUMENTS.get() or ():
         if argument.name.startswith("--") and not argument.children and argument.tokens:
             yield argument.name, argument
+
+
+def given_switch(name: str) -> bool:
+    """Whether a switch was set, wherever from, as far as anything could be read."""
+    for option, argument in given_options():
+        if option == name:
+            try:
+                return argument.convert() is True
+            except CycloptsError:
+                return False
+    return False

@@ -1,7 +1,7 @@
 """The command ``hold``: conversations that ``purge`` must leave alone."""
 
 import json as json_text
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
@@ -37,9 +37,7 @@ class HoldOptions:
         str | None,
         Parameter(metavar="TEXT", help="Why, such as a case number; not the caller's name."),
     ] = None
-    json: Annotated[
-        bool, Parameter(negative="", help="Print JSON: one line, or of a list a line a hold.")
-    ] = False
+    json: Annotated[bool, Parameter(negative="", help="Print one line of JSON.")] = False
     quiet: Annotated[
         bool, Parameter(alias="-q", negative="", help="Print nothing unless something was left.")
     ] = False
@@ -105,7 +103,7 @@ def hold(
     code = LEFT_EXIT_CODE if changes.left and action == "add" else 0
     if options.json:
         document = _document(action, changes) | {"archive": str(archive), "exit_code": code}
-        print(json_text.dumps(document, separators=(",", ":")), flush=True)
+        print(_compact(document), flush=True)
     elif not options.quiet or code:
         print("\n".join(_lines(action, changes)), flush=True)
     return code
@@ -173,32 +171,57 @@ async def _list(archive: Path, file: BinaryIO, *, is_json: bool) -> None:
     from bulkaudio.archive import open_archive
 
     async with open_archive(archive, is_brief=True) as held:
-        await _write_all(held.ledger, file, is_json=is_json)
+        write = _write_document if is_json else _write_lines
+        await write(held.ledger, file, archive)
 
 
-async def _write_all(ledger: "Ledger", file: BinaryIO, *, is_json: bool) -> None:
-    """Write a line a hold, a page at a time."""
-    last = ""
-    while page := await ledger.holds.after(last, PAGE):
-        last = page[-1].conversation_id
-        file.writelines(_line(each, is_json=is_json).encode() for each in page)
-    if not last and not is_json:
+async def _write_lines(ledger: "Ledger", file: BinaryIO, _archive: Path) -> None:
+    count = 0
+    async for hold in _holds(ledger):
+        count += 1
+        file.write(_line(hold).encode())
+    if not count:
         file.write(b"Nothing is held.\n")
 
 
-def _line(hold: "Hold", *, is_json: bool) -> str:
+async def _write_document(ledger: "Ledger", file: BinaryIO, archive: Path) -> None:
+    """Write one line, piece by piece: it may be long."""
+    opening = {"schema": SCHEMA, "action": "list", "archive": str(archive), "exit_code": 0}
+    file.write(_compact(opening).removesuffix("}").encode() + b',"holds":[')
+    count = 0
+    async for hold in _holds(ledger):
+        file.write((b"," if count else b"") + _compact(_entry(hold)).encode())
+        count += 1
+    file.write(b'],"held":%d}\n' % count)
+
+
+async def _holds(ledger: "Ledger") -> AsyncIterator["Hold"]:
+    """Yield every hold, a page at a time."""
+    last = ""
+    while page := await ledger.holds.after(last, PAGE):
+        last = page[-1].conversation_id
+        for hold in page:
+            yield hold
+
+
+def _line(hold: "Hold") -> str:
     from bulkaudio.naming import printable
     from bulkaudio.observe.summary import utc_text
 
-    at = utc_text(hold.held_at)
-    if not is_json:
-        why = f"  {printable(hold.reason, 500)}" if hold.reason else ""
-        return f"{hold.conversation_id}  {at}  {printable(hold.who)}{why}\n"
-    entry = {
-        "schema": SCHEMA,
+    why = f"  {printable(hold.reason, 500)}" if hold.reason else ""
+    return f"{hold.conversation_id}  {utc_text(hold.held_at)}  {printable(hold.who)}{why}\n"
+
+
+def _entry(hold: "Hold") -> dict[str, Any]:
+    from bulkaudio.observe.summary import utc_text
+
+    return {
         "id": hold.conversation_id,
-        "held_at": at,
+        "held_at": utc_text(hold.held_at),
         "who": hold.who,
         "reason": hold.reason,
     }
-    return json_text.dumps(entry, separators=(",", ":")) + "\n"
+
+
+def _compact(value: object) -> str:
+    return json_text.dumps(value, separators=(",", ":"))

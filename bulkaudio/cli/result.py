@@ -24,12 +24,16 @@ class EarlyEnd:
     error: BulkAudioError
     started_at: datetime
     archive: Path
-    status: str = "failed"
     run_id: str = ""
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     scope: Mapping[str, Any] = field(default_factory=dict)
     report: Path | None = None
     report_fault: BulkAudioError | None = None
+
+    @property
+    def status(self) -> str:
+        """``failed``, or ``interrupted`` by Ctrl-C before there was anything to drain."""
+        return "interrupted" if isinstance(self.error, failure.InterruptionError) else "failed"
 
     @property
     def exit_code(self) -> int:
