@@ -174,6 +174,17 @@ def test_what_is_held_stays(inside: Inside) -> None:
     assert inside.run("hold", inside.archive, "list").stdout.startswith("CA9 ")
 
 
+def test_holds_are_named_like_what_is_purged(small: Inside) -> None:
+    """``--id`` counts for both, also beside plain ids; and the verb may come first."""
+    for words in (("add", "--id", "CA1"), ("add", "CA2", "--id", "CA3", "--id", "CA4")):
+        assert small.run("hold", small.archive, *words).code == 0
+    assert small.run("hold", "add", small.archive, "--id", "CA5").code == 0
+    listed = small.run("hold", "list", small.archive, "--json").summary
+    assert [hold["id"] for hold in listed["holds"]] == ["CA1", "CA2", "CA3", "CA4", "CA5"]
+    assert small.run("hold", small.archive, "list", "--id", "CA1").code == 2
+    assert small.run("hold", small.archive, "remove", "--id", "../x").code == 2
+
+
 def test_nothing_held_is_a_line_too(small: Inside) -> None:
     """Scripts get their one line whatever there is to list."""
     listed = small.run("hold", small.archive, "list", "--json")

@@ -114,6 +114,7 @@ Forbid to erase conversations, as a legal hold does.
 What is held is left alone by purge, which names it and ends with exit code 3.
 
   $ bulkaudio hold archive add CA0123 CA0456 --reason "case 17"
+  $ bulkaudio hold archive add --id CA0123 --ids more.csv
   $ bulkaudio hold archive list
   $ bulkaudio hold archive remove CA0123
 """
@@ -256,7 +257,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     code = 0
     try:
         with survived_pipe():
-            code = _run(arguments)
+            code = _run(_in_order(arguments))
             sys.stdout.flush()
     except KeyboardInterrupt:
         code = failure.InterruptionError.exit_code
@@ -291,6 +292,17 @@ def _print_line(arguments: Sequence[str], error: BulkAudioError) -> None:
     with suppress(OSError), survived_pipe():
         if line is not None:
             print(line, flush=True)
+
+
+HOLDING = ("add", "remove", "list")
+
+
+def _in_order(arguments: list[str]) -> list[str]:
+    """Put ``hold``'s folder before what to do, where the verb was said first as elsewhere."""
+    match arguments:
+        case ["hold", verb, folder, *rest] if verb in HOLDING and folder not in HOLDING:
+            return arguments if folder.startswith("-") else ["hold", folder, verb, *rest]
+    return arguments
 
 
 def _run(arguments: Sequence[str]) -> int:

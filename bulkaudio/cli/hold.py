@@ -25,6 +25,14 @@ LEFT_EXIT_CODE = 3
 class HoldOptions:
     """Which conversations, why, and how it is told."""
 
+    id: Annotated[
+        list[str] | None,
+        Parameter(
+            metavar="ID",
+            negative="",
+            help="A conversation, as for purge; may be repeated, beside those that are named without it.",
+        ),
+    ] = None
     ids: Annotated[
         str | None,
         Parameter(
@@ -82,7 +90,7 @@ def hold(
     from bulkaudio.cli.spool import spooled
     from bulkaudio.errors import UsageError
 
-    ids = conversation or []
+    ids = [*(conversation or ()), *(options.id or ())]
     check_ids(ids)
     check_file("--ids", options.ids)
     check_reason(options.reason)
@@ -92,7 +100,7 @@ def hold(
             "hold list takes no conversations"
             if is_named
             else f"hold {action} needs conversations",
-            fix="give ids, or --ids FILE, to add and remove only",
+            fix="give ids, --id ID or --ids FILE, to add and remove only",
         )
     require_archive(archive)
     if action == "list":
