@@ -198,6 +198,23 @@ def test_verify_finds_damage_and_repairs_it(program: Program, tmp_path: Path) ->
     assert program.run("verify", str(archive), "-q").returncode == 0
 
 
+def test_status_tells_the_download_before_a_repair(program: Program, tmp_path: Path) -> None:
+    """A repair is no night's work: what the last download came to stays to be seen, beside it."""
+    archive = tmp_path / "a"
+    program.download(archive, "--max-recordings", "3")
+    next(iter(archive.glob("*/*.wav"))).unlink()
+    assert program.run("verify", str(archive), "--repair").returncode == 0
+    page = program.run("status", str(archive)).stdout
+    assert "Last run: stopped" in page
+    assert "Repaired since (verify --repair): complete" in page
+    document = json.loads(program.run("status", str(archive), "--json").stdout)
+    assert document["last_run"]["status"] == "stopped"
+    assert document["last_repair"]["counts"]["saved"] == 1
+    program.download(archive)
+    assert "Repaired" not in program.run("status", str(archive)).stdout
+    assert json.loads(program.run("status", str(archive), "--json").stdout)["last_repair"] is None
+
+
 def test_status_tells_totals_and_makes_nothing(program: Program, tmp_path: Path) -> None:
     """An archive's page and document have its totals; another folder is refused, unchanged."""
     archive = tmp_path / "a"

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from bulkaudio.ledger.rows import LedgerRow, ListingRow, Total
 from bulkaudio.model import Direction, Status
-from bulkaudio.observe.page import plural
+from bulkaudio.observe.page import plural, reason_words
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, format_duration
@@ -39,7 +39,8 @@ class Standing:
 
     Attributes:
         live: ``status.json`` of the run that holds it; None when none does.
-        last_run: The last run's summary; of a run that was killed only what is known.
+        last_run: The last download's summary; of one that was killed only what is known.
+        last_repair: That of a ``verify --repair`` after it.
         pins: What it remembers. Empty, like the totals, while a run holds it.
         unfinished: Listings that were begun and not ended, oldest first.
     """
@@ -48,6 +49,7 @@ class Standing:
     now: datetime
     live: Mapping[str, Any] | None = None
     last_run: Mapping[str, Any] | None = None
+    last_repair: Mapping[str, Any] | None = None
     pins: Mapping[str, str] = field(default_factory=dict)
     totals: Totals = field(default_factory=dict)
     oldest_open: LedgerRow | None = None
@@ -64,6 +66,7 @@ class Standing:
             "at": utc_text(self.now),
             "running": self.live,
             "last_run": self.last_run,
+            "last_repair": self.last_repair,
             "remembered": {name: self.pins[name] for name in known if name in self.pins},
             "totals": [
                 {
@@ -104,7 +107,11 @@ class Standing:
         if self.live is not None:
             yield from _live_lines(self.live)
         else:
-            yield Text(_last_run_words(self.last_run, self.now))
+            yield Text(self._last_run_words())
+            if self.last_repair is not None:
+                yield Text(
+                    _run_words("Repaired since (verify --repair)", self.last_repair, self.now)
+                )
             if self.totals:
                 yield Text()
                 yield Padding(_totals_table(self.totals), (0, 0, 0, 2))
@@ -114,6 +121,15 @@ class Standing:
             yield from _unfinished_lines(self.unfinished)
             yield Text()
         yield Text(f"Free on its disk: {format_bytes(self.free_bytes)}")
+
+    def _last_run_words(self) -> str:
+        if self.last_run is not None:
+            return _run_words("Last run", self.last_run, self.now)
+        if self.totals:
+            return (
+                "Last run: not known; rebuild made the ledger from the files, which tell of none."
+            )
+        return "No run has been here yet."
 
 
 def _live_lines(live: Mapping[str, Any]) -> Iterator[Text]:
@@ -136,16 +152,21 @@ def _live_lines(live: Mapping[str, Any]) -> Iterator[Text]:
         yield Text(f"  waiting {format_duration(waiting['seconds'])}: {waiting['reason']}")
 
 
-def _last_run_words(run: Mapping[str, Any] | None, now: datetime) -> str:
-    if run is None:
-        return "No run has been here yet."
+def _run_words(what: str, run: Mapping[str, Any], now: datetime) -> str:
     if run.get("finished_at") is None:
-        return f"Last run: {run.get('run_id')}, begun {run.get('started_at')}, ended without a word: it was killed, or the machine went down."
-    ago = format_duration((now - datetime.fromisoformat(str(run["finished_at"]))).total_seconds())
+        return (
+            f"{what}: {run.get('run_id')}, begun {_ago(run.get('started_at'), now)} ago, ended without "
+            "a word: it was killed, or the machine went down."
+        )
     counts: Mapping[str, int] = run.get("counts") or {}
-    words = {"saved": "saved", "already": "already there", "failed": "failed"}
+    words = {"saved": "saved", "already": "already there", "failed": "failed", "open": "left open"}
     told = [f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name)]
-    return f"Last run: {run.get('status')}, {ago} ago" + (f": {', '.join(told)}" if told else "")
+    ago = _ago(run["finished_at"], now)
+    return f"{what}: {run.get('status')}, {ago} ago" + (f": {', '.join(told)}" if told else "")
+
+
+def _ago(moment: object, now: datetime) -> str:
+    return format_duration((now - datetime.fromisoformat(str(moment))).total_seconds())
 
 
 def _totals_table(totals: Totals) -> Table:
@@ -177,7 +198,7 @@ def _oldest_words(row: LedgerRow, now: datetime) -> str:
         f"{age} old, {plural(row.attempts, 'attempt')}"
     )
     if row.reason:
-        words += f", {row.reason}"
+        words += f", {reason_words(row.reason)}"
     return words + (f", support id {row.correlation_id}" if row.correlation_id else "")
 
 

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 if TYPE_CHECKING:
     from bulkaudio.cli.standing import Standing
+    from bulkaudio.ledger.rows import RunRow
 
 
 @Parameter(name="*")
@@ -74,22 +75,27 @@ async def _from_ledger(archive: Path, now: datetime, free_bytes: int) -> "Standi
 
     async with open_archive(archive, is_brief=True) as held:
         ledger = held.ledger
-        run = await ledger.last_run()
-        last: dict[str, Any] | None = None
-        if run is not None:
-            last = {
-                "run_id": run.run_id,
-                "started_at": f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}",
-                "finished_at": None,
-            }
-            last |= json_text.loads(run.summary) if run.summary else {}
+        download, repair = await ledger.last_of_each()
         return Standing(
             archive=archive,
             now=now,
-            last_run=last,
+            last_run=_told(download),
+            last_repair=_told(repair),
             pins=await ledger.pins(),
             totals=await ledger.totals(),
             oldest_open=await ledger.oldest_open(),
             unfinished=tuple(await ledger.unfinished_listings()),
             free_bytes=free_bytes,
         )
+
+
+def _told(run: "RunRow | None") -> dict[str, Any] | None:
+    """Return a run's summary; of one that was killed only what is known."""
+    if run is None:
+        return None
+    known = {
+        "run_id": run.run_id,
+        "started_at": f"{run.started_at:%Y-%m-%dT%H:%M:%SZ}",
+        "finished_at": None,
+    }
+    return known | (json_text.loads(run.summary) if run.summary else {})

@@ -3,7 +3,15 @@
 import sqlite3
 from itertools import groupby
 
-from bulkaudio.ledger.rows import SELECT, SELECT_RUNS, LedgerRow, RunRow, row_of, run_of
+from bulkaudio.ledger.rows import (
+    IS_DOWNLOAD,
+    SELECT,
+    SELECT_RUNS,
+    LedgerRow,
+    RunRow,
+    row_of,
+    run_of,
+)
 from bulkaudio.model import Direction
 
 Call = tuple[LedgerRow, ...]
@@ -31,3 +39,14 @@ def last_runs(connection: sqlite3.Connection, limit: int) -> list[RunRow]:
     """Return the runs that were started last, newest first."""
     rows = connection.execute(f"{SELECT_RUNS} ORDER BY number DESC LIMIT ?", (limit,))
     return [run_of(row) for row in rows]
+
+
+def last_of_each(connection: sqlite3.Connection) -> tuple[RunRow | None, RunRow | None]:
+    """Return the download that was started last, and the last repair if it was started later."""
+    download = connection.execute(
+        # What is not known to be a repair is none.
+        f"{SELECT_RUNS} WHERE COALESCE({IS_DOWNLOAD}, TRUE) ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    last = connection.execute(f"{SELECT_RUNS} ORDER BY number DESC LIMIT 1").fetchone()
+    repair = None if last is None or last == download else run_of(last)
+    return (None if download is None else run_of(download)), repair

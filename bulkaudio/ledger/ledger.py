@@ -158,6 +158,10 @@ class Ledger:
 
         return await self._database.read(find)
 
+    async def last_of_each(self) -> tuple[RunRow | None, RunRow | None]:
+        """Return the download that was started last, and the last repair if it was started later."""
+        return await self._database.read(calls.last_of_each)
+
     async def last_ended_run(self) -> RunRow | None:
         """Return the download that came to its end last; repairs are none."""
 

@@ -42,6 +42,19 @@ WORDS = {
     Reason.DAMAGED: "the saved file is damaged",
 }
 
+STATUS_WORDS = {
+    400: "PolyAI did not understand the request",
+    401: "the key was refused",
+    404: "not found, and no known reason given",
+    410: "no longer there",
+    500: "PolyAI's server failed",
+    501: "the server cannot do that",
+    502: "the server behind PolyAI's gateway failed",
+    503: "PolyAI's server was not ready",
+    504: "the server behind PolyAI's gateway gave no answer",
+    505: "the server cannot do that",
+}
+
 
 def human(summary: Summary) -> RenderableType:
     """Lay the summary out for people; without colours it reads the same."""
@@ -59,7 +72,16 @@ def reason_words(reason: str | None) -> str:
         return "unknown"
     if reason in WORDS:
         return WORDS[Reason(reason)]
-    return reason.replace("http_", "HTTP ").replace("_", " ")
+    status = reason.removeprefix("http_")
+    if status != reason and status.isdecimal():
+        return f"HTTP {status}: {STATUS_WORDS.get(int(status)) or _status_class(int(status))}"
+    return reason.replace("_", " ")
+
+
+def _status_class(status: int) -> str:
+    if status >= 500:
+        return "PolyAI's server failed"
+    return "the request was refused" if status >= 400 else "not what was asked for"
 
 
 def _parts(summary: Summary) -> Iterator[RenderableType]:
