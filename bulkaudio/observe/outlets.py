@@ -7,7 +7,9 @@ followed nor replaced, but refused.
 """
 
 import errno
+import fcntl
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -83,18 +85,73 @@ def replacing(path: Path, *, mode: int = PRIVATE) -> Iterator[BinaryIO]:
         with os.fdopen(open_outlet(path, mode=mode), "wb") as file:
             yield file
         return
+    _clear(path, mode)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with os.fdopen(open_outlet(temporary, mode=mode), "wb") as file:
+    with os.fdopen(_claim(temporary, mode), "wb") as file:
+        try:
             file.truncate()
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
+            # While it is claimed: what nobody claims may be taken for left over.
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+
+
+def _claim(temporary: Path, mode: int) -> int:
+    """
+    Open a temporary file under a lock, which ends with the process however that ends.
+
+    Another process may have the same number where both see one folder from two containers: it is
+    waited for.
+    """
+    while True:
+        fd = open_outlet(temporary, mode=mode)
+        try:
+            # Without locks on this file system, nobody clears it either.
+            with suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            if _is_still(temporary, fd):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
+        os.close(fd)
+
+
+def _clear(path: Path, mode: int) -> None:
+    """Remove what writers of `path` that were killed left beside it; never raises."""
+    pattern = re.compile(rf"\.{re.escape(path.name)}\.[0-9]{{1,7}}")
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if pattern.fullmatch(entry.name):
+                with suppress(OSError):
+                    _remove_unclaimed(Path(entry.path), mode)
+
+
+def _remove_unclaimed(temporary: Path, mode: int) -> None:
+    """Remove a file that is as `replacing` makes them and that no process has locked."""
+    found = temporary.lstat()
+    is_ours = found.st_uid == os.geteuid() and found.st_nlink == 1
+    if not is_ours or found.st_mode != stat.S_IFREG | mode:
+        return
+    fd = os.open(temporary, os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_still(temporary, fd):
             temporary.unlink()
-        raise
+    finally:
+        os.close(fd)
+
+
+def _is_still(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(fd))
+    except FileNotFoundError:
+        return False
 
 
 def _open_existing(path: Path, flags: int) -> int:
