@@ -276,6 +276,17 @@ def test_commands_that_are_told_can_be_typed(capsys: pytest.CaptureFixture[str])
     assert shlex.split(lines[-1])[-2] == str(Path.cwd() / "my conf.toml")
 
 
+async def test_file_of_the_archive_is_found_by_its_folder(tmp_path: Path) -> None:
+    """What is told to be typed names the folder, and finds the file."""
+    words = ("--out", "calls", "--output", "calls/bulkaudio.toml", "--no-check")
+    done = await run("init", URL, *words, env=environment(), cwd=tmp_path)
+    assert done.code == 0
+    assert "--config" not in done.stdout
+    assert f"config show --out {tmp_path / 'calls'}\n" in done.stdout
+    shown = await run("config", "show", "--out", "calls", "--json", env=environment(), cwd=tmp_path)
+    assert shown.summary["file"] == "calls/bulkaudio.toml"
+
+
 def test_file_at_a_usual_place_need_not_be_named(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -161,8 +161,8 @@ Takes the address as the browser shows it, asks for it when it is not given, and
 
   $ bulkaudio init https://studio.uk.poly.ai/acme-uk/acme-team-4 --out /data/calls
 
-The file is read when --config or BULKAUDIO_CONFIG names it, or when it is written to \
-~/.config/bulkaudio/bulkaudio.toml.
+The file is read when --config or BULKAUDIO_CONFIG names it, or when it is written (--output) to \
+bulkaudio.toml in the archive's folder, in ~/.config/bulkaudio or in /etc/bulkaudio.
 """
 
 CONFIG = "See what is configured."

@@ -15,6 +15,7 @@ from bulkaudio.cli.typed import program, quoted
 from bulkaudio.errors import BulkAudioError, KeyRefusedError
 from bulkaudio.keys import FoundKeys, KeyFinder
 from bulkaudio.observe.terminal import PLAIN_WIDTH
+from bulkaudio.settings import CONFIG_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,11 +90,7 @@ class Prepared:
         yield Text(f"  and take the # from the line api-key-file in {self.settled.output}.")
 
     def _next_steps(self) -> Iterator[Text]:
-        output = self.settled.output
-        is_usual = output.absolute() in set(usual_places(os.environ))
-        given = "" if is_usual else f" --config {quoted(output)}"
-        # A scheduler starts elsewhere.
-        nightly = "" if is_usual else f" --config {quoted(output.absolute())}"
+        given, nightly = self._finding()
         yield _heading("See what counts, and take a handful of calls")
         yield _shell(f"{program()} config show{given}")
         yield _shell(f"{program()} download{given} --since yesterday --limit 5")
@@ -102,6 +99,15 @@ class Prepared:
         )
         yield _shell(f"{program()} download{given} --since 2026-11-01")
         yield _shell(f"{program()} download{nightly} --quiet")
+
+    def _finding(self) -> tuple[str, str]:
+        """Return what has a command find the file: here, and from where a scheduler starts it."""
+        output, out = self.settled.output, self.settled.out
+        if output.absolute() in set(usual_places(os.environ)):
+            return "", ""
+        if output.absolute() == out / CONFIG_FILE:
+            return f" --out {quoted(out)}", f" --out {quoted(out)}"
+        return f" --config {quoted(output)}", f" --config {quoted(output.absolute())}"
 
 
 def _heading(words: str) -> Text:
