@@ -183,7 +183,11 @@ async def test_days_that_nobody_listed_are_not_called_empty(stall: Stall) -> Non
         "2026-01-06": ("whole", True),
     }
     assert "Complete as far as was listed: 5 days were never listed" in document["verdict"]
-    assert "? not listed" in (await page(stall)).stdout
+    assert "? no listing saw this day" in (await page(stall)).stdout
+    last = await gaps(stall, "--since", "2025-12-30", "--until", "2026-01-01", code=0)
+    assert "2 days were never listed, the first of them 2025-12-30" in last["verdict"]
+    now = await gaps(stall, "--since", "yesterday", code=0)
+    assert "1 day was never listed (today not counted)" in now["verdict"]
     # A listing of one variant has seen that variant only.
     other = ("--since", "2025-12-30", "--until", "2026-01-04", "--variant", "V")
     await stall.run("download", *other, *stall.whose)
@@ -205,6 +209,22 @@ async def test_a_listing_without_an_end_is_never_complete(stall: Stall) -> None:
     await gaps(stall, "--until", UNTIL.isoformat(), code=0)
 
 
+async def test_marks_say_where_a_day_comes_from(stall: Stall) -> None:
+    """Seen in part by a listing, named by a file only, or never: each in words of its own."""
+    rows = [f"{call.id},{call.started_at.isoformat()}" for call in stall.simulator.calls.all()]
+    (stall.cwd / "dated.csv").write_text("\n".join(["conversation_id,started_at", *rows]))
+    await stall.run(
+        "download", "--since", "2026-01-05T12:00Z", "--until", "2026-01-06", *stall.whose
+    )
+    await stall.run("download", "--csv", "dated.csv", *stall.whose)
+    told = (await page(stall, "--until", "2026-01-08")).stdout
+    assert "2026-01-05 *  " in told
+    assert "* a listing saw only a part of this day" in told
+    assert "2026-01-06 **  " in told
+    assert "** no listing saw this day; what is known was named by a file of ids" in told
+    assert "start unknown" not in told
+
+
 async def test_files_know_no_days(stall: Stall) -> None:
     """What a CSV named has a line of its own, and what no file named is not known."""
     ids = stall.simulator.calls.recorded_ids()[:3]
@@ -216,7 +236,7 @@ async def test_files_know_no_days(stall: Stall) -> None:
     document = await gaps(stall, "--since", "2026-01-01", code=0)
     assert (document["totals"]["listed"], document["without_start"]) == (0, 3)
     assert (
-        "3 recordings without a known start left out"
+        "Left out: 3 recordings of calls whose start is not known"
         in (await page(stall, "--since", "2026-01-01")).stdout
     )
 

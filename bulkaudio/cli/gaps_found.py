@@ -19,6 +19,7 @@ from bulkaudio.observe.page import plural
 from bulkaudio.observe.progress import bar_row
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.tally import Tally
+from bulkaudio.windows import day_of
 
 SCHEMA = "bulkaudio.gaps/1"
 SHORTFALL_EXIT_CODE = 3
@@ -102,17 +103,23 @@ class Found:
 
     @property
     def unlisted(self) -> Sequence[date]:
-        """Days in between that no listing has seen to their end; none in an archive of files only."""
+        """Days before today that no listing has seen any of; none in an archive of files only."""
         if self.listed_until is None:
             return ()
-        today = max((line.day for line in self.lines if line.day), default=None)
-        return sorted(
-            {
-                line.day
-                for line in self.lines
-                if line.day and line.coverage is Coverage.NONE and line.day != today
-            }
-        )
+        return sorted(self._days_unseen - {self._today})
+
+    @property
+    def is_today_unseen(self) -> bool:
+        """Whether today is among the days that are shown, and no listing has seen any of it."""
+        return self._today in self._days_unseen
+
+    @property
+    def _today(self) -> date:
+        return day_of(self.gaps.frame.now, self.gaps.frame.zone)
+
+    @property
+    def _days_unseen(self) -> set[date]:
+        return {line.day for line in self.lines if line.day and line.coverage is Coverage.NONE}
 
     @property
     def listed_until(self) -> datetime | None:
@@ -240,8 +247,9 @@ def _verdict(found: Found) -> str:
     later = _later_words(found)
     if unlisted := found.unlisted:
         days = plural(len(unlisted), "day was", "days were")
+        today = " (today not counted)" if found.is_today_unseen else ""
         return (
-            f"Complete as far as was listed: {days} never listed, the first of them "
+            f"Complete as far as was listed: {days} never listed{today}, the first of them "
             f"{unlisted[0]}.{later}{_stale_words(found)}"
         )
     stale = _stale_words(found)

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from bulkaudio.cli.gaps_found import Found
 from bulkaudio.gaps import Cause, Column, Coverage, Line, total
 from bulkaudio.ledger.census import NEVER_ASKED, NEVER_TRIED
 from bulkaudio.model import Direction
+from bulkaudio.observe.columns import Columns
+from bulkaudio.observe.columns import Line as Row
 from bulkaudio.observe.page import plural, reason_words
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.policy import Reason
@@ -27,7 +28,7 @@ SHOWN = 200
 
 SHOWN_CAUSES = 15
 
-HEADINGS = ("listed", "saved", "no recording", "not yet", "failed", "missing")
+HEADINGS = ("known", "saved", "no recording", "not yet", "failed", "missing")
 
 WORDS = {
     NEVER_TRIED: "not tried yet",
@@ -39,6 +40,8 @@ WORDS = {
     Reason.NO_RECORDING.value: "PolyAI has none and will not have one",
     "purged": "erased on purpose",
 }
+
+MARKS = {Coverage.PART: " *", Coverage.NONE: " **"}
 
 COLUMN_WORDS = {
     Column.ABSENT: "no recording",
@@ -72,7 +75,7 @@ def _parts(found: Found) -> Iterator[RenderableType]:
     if found.causes:
         yield Text()
         yield Text("Why:", style="bold")
-        yield Padding(_causes(found.causes[:SHOWN_CAUSES]), (0, 0, 0, 2))
+        yield Padding(Group(*_causes(found.causes[:SHOWN_CAUSES])), (0, 0, 0, 2))
         if hidden := len(found.causes) - SHOWN_CAUSES:
             yield from _more(hidden, "reason")
     yield Text()
@@ -90,49 +93,54 @@ def _headline(found: Found) -> Text:
     return Text(first, style=style).append(colon + rest, style="default")
 
 
-def _days(found: Found) -> Table:
-    frame = found.gaps.frame
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(f"day ({found.tz})", no_wrap=True)
-    for heading in HEADINGS:
-        table.add_column(heading, justify="right")
-    for direction in frame.directions:
-        lines = [line for line in found.lines if line.direction is direction]
-        stretches = fold(lines) if len(found.lines) > FOLDED_FROM else [_one(x) for x in lines]
-        table.add_row(direction.value, style="bold")
+def _days(found: Found) -> Columns:
+    lines: list[Row] = []
+    for direction in found.gaps.frame.directions:
+        own = [line for line in found.lines if line.direction is direction]
+        stretches = fold(own) if len(found.lines) > FOLDED_FROM else [_one(x) for x in own]
+        lines.append(Row(label=direction.value, style="bold"))
         if hidden := max(0, len(stretches) - SHOWN):
-            table.add_row(f"… {hidden:,} earlier lines")
-        for stretch in stretches[-SHOWN:]:
-            table.add_row(*_cells(stretch, has_listings=found.listed_until is not None))
-        table.add_row("in all", *_numbers(total(lines, direction)), style="bold")
-    return table
+            lines.append(Row(label=f"… {hidden:,} earlier lines"))
+        has_listings = found.listed_until is not None
+        lines += [_row(each, has_listings=has_listings) for each in stretches[-SHOWN:]]
+        lines.append(Row(label="in all", cells=_numbers(total(own, direction)), style="bold"))
+    return Columns(first=f"day ({found.tz})", headings=HEADINGS, lines=lines)
 
 
-def _cells(stretch: Stretch, *, has_listings: bool) -> Sequence[str]:
+def _row(stretch: Stretch, *, has_listings: bool) -> Row:
     first, last = stretch.first.day, stretch.last.day
-    coverage = stretch.first.coverage if has_listings else None
     if first is None or last is None:
-        return ("start unknown", *_numbers(stretch.sum))
+        return Row(label="start unknown", cells=_numbers(stretch.sum))
     days = str(first)
     if stretch.days > 1:
         days += f" to {last:%m-%d}" if last.year == first.year else f" to {last}"
+    coverage = stretch.first.coverage if has_listings else None
     if coverage is Coverage.NONE and not stretch.sum.listed:
-        return (days, *("?" for _ in HEADINGS))
-    return (
-        f"{days} *" if coverage in {Coverage.PART, Coverage.NONE} else days,
-        *_numbers(stretch.sum),
-    )
+        return Row(label=days, cells=("?",) * len(HEADINGS))
+    mark = MARKS.get(coverage, "") if coverage is not None else ""
+    return Row(label=days + mark, cells=_numbers(stretch.sum))
 
 
-def _legend(found: Found) -> Iterator[Text]:
+def _legend(found: Found) -> Iterator[RenderableType]:
+    """Say what the marks mean that are there."""
+    if any(line.day is None for line in found.lines):
+        yield _note("start unknown: named by a file of ids that did not say when the call was")
     if found.listed_until is None:
         return
+    if any(line.coverage is Coverage.PART for line in found.lines):
+        yield _note("* a listing saw only a part of this day: there may be more calls")
     unlisted = [line for line in found.lines if line.coverage is Coverage.NONE]
+    if any(line.listed for line in unlisted):
+        yield _note(
+            "** no listing saw this day; what is known was named by a file of ids, or by a listing "
+            "that was not for all calls: there may be more"
+        )
     if any(not line.listed for line in unlisted):
-        yield Text("  ? not listed: nobody knows what was called then", style="dim")
-    is_part = any(line.coverage is Coverage.PART for line in found.lines)
-    if is_part or any(line.listed for line in unlisted):
-        yield Text("  * listed in part, or not at all: there may be more", style="dim")
+        yield _note("? no listing saw this day: whether there were calls, nobody knows")
+
+
+def _note(words: str) -> RenderableType:
+    return Padding(Text(words, style="dim"), (0, 0, 0, 2))
 
 
 def _numbers(line: Line) -> Sequence[str]:
@@ -168,19 +176,16 @@ def _one(line: Line) -> Stretch:
     return Stretch(first=line, last=line, sum=line, days=1)
 
 
-def _causes(causes: Sequence[Cause]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    table.add_column(justify="right")
-    table.add_column()
-    table.add_column(overflow="fold")
+def _causes(causes: Sequence[Cause]) -> Iterator[RenderableType]:
+    width = max(len(f"{cause.count:,}") for cause in causes)
     for cause in causes:
         words = WORDS.get(cause.reason) or reason_words(cause.reason)
+        yield Text(f"{cause.count:>{width},} {COLUMN_WORDS[cause.column]}: {words}")
         example = f"e.g. {cause.example} {cause.direction.value}"
         if cause.correlation_id:
             example += f"\nsupport id {cause.correlation_id}"
-        table.add_row(f"{cause.count:,}", COLUMN_WORDS[cause.column], words)
-        table.add_row("", "", Text(example, style="dim"))
-    return table
+        # No deeper: an id has to fit whole into a narrow window, to be copied.
+        yield Padding(Text(example, style="dim"), (0, 0, 0, 2))
 
 
 def _more(hidden: int, what: str) -> Iterator[Text]:
@@ -192,8 +197,8 @@ def _closing(found: Found) -> Iterator[Text]:
     gaps = found.gaps
     if gaps.left_out:
         yield Text(
-            f"{plural(gaps.left_out, 'recording')} without a known start left out: no window holds "
-            "them."
+            f"Left out: {plural(gaps.left_out, 'recording')} of calls whose start is not known, which "
+            "no --since or --until can place."
         )
     if gaps.unfinished:
         more = f" (and {len(gaps.unfinished) - 1:,} more)" if len(gaps.unfinished) > 1 else ""
@@ -212,7 +217,7 @@ def _closing(found: Found) -> Iterator[Text]:
 def _next_words(found: Found) -> str:
     """Say which download takes what is missing: the nightly one does not look so far back."""
     reasons = {cause.reason for cause in found.causes if cause.column is Column.MISSING}
-    again = "Run download again: it takes what is missing, and nothing twice."
+    again = "Run download again: it tries what is missing or failed, and fetches nothing twice."
     if not reasons & {NEVER_ASKED, NEVER_LISTED, NOT_LISTED_YET}:
         return again
     frame, oldest = found.gaps.frame, found.oldest_lacking

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from bulkaudio.ledger.rows import LedgerRow, ListingRow, Total
 from bulkaudio.model import Direction, Status
+from bulkaudio.observe.columns import Columns, Line
 from bulkaudio.observe.page import plural, reason_words
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
@@ -169,33 +169,32 @@ def _ago(moment: object, now: datetime) -> str:
     return format_duration((now - datetime.fromisoformat(str(moment))).total_seconds())
 
 
-def _totals_table(totals: Totals) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("")
+def _totals_table(totals: Totals) -> Columns:
     shown = dict(HEADINGS)
     if any(status is Status.PURGED for _, status in totals):
         shown[Status.PURGED] = "erased"
-    for heading in (*shown.values(), "size", "audio"):
-        table.add_column(heading, justify="right")
+    nothing = Total(count=0, bytes=0, seconds=0.0)
+    lines = []
     for direction in Direction:
         if not any(where is direction for where, _ in totals):
             continue
-        nothing = Total(count=0, bytes=0, seconds=0.0)
         row = [totals.get((direction, status), nothing) for status in shown]
-        table.add_row(
-            direction.value,
-            *(f"{total.count:,}" for total in row),
-            format_bytes(row[0].bytes),
-            format_duration(row[0].seconds),
-        )
-    return table
+        counts = [f"{total.count:,}" for total in row]
+        sizes = (format_bytes(row[0].bytes), format_duration(row[0].seconds))
+        lines.append(Line(label=direction.value, cells=(*counts, *sizes)))
+    return Columns(
+        first="",
+        headings=(*shown.values(), "size", "audio"),
+        lines=lines,
+        words={"size": "{}", "audio": "{} of audio"},
+    )
 
 
 def _oldest_words(row: LedgerRow, now: datetime) -> str:
     age = format_duration((now - _since(row)).total_seconds())
     words = (
         f"Oldest unsettled: {row.recording.conversation_id} {row.recording.direction.value}, "
-        f"{age} old, {plural(row.attempts, 'attempt')}"
+        f"{age} old, " + (plural(row.attempts, "attempt") if row.attempts else "not tried yet")
     )
     if row.reason:
         words += f", {reason_words(row.reason)}"
