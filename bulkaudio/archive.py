@@ -219,6 +219,6 @@ def _contradiction(name: str, asked: str, kept: str, root: Path) -> UsageError:
         else (f"with {option} {kept}", f"with {option} {asked}")
     )
     return UsageError(
-        f"{root} holds recordings made {kept}, and this run asks for some {asked}",
+        f"{root} holds recordings made {kept}, and takes none {asked}",
         fix=f"use another --out, or leave {option} out to go on as before",
     )

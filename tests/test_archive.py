@@ -53,13 +53,13 @@ async def test_a_later_run_need_not_repeat_what_the_archive_remembers(tmp_path: 
 @pytest.mark.parametrize(
     ("identity", "words"),
     [
-        (Identity(region="us"), "--region uk, and this run asks for some with --region us"),
+        (Identity(region="us"), "--region uk, and takes none with --region us"),
         (
             Identity(agent="PROJECT-2"),
-            "--agent PROJECT-1, and this run asks for some with --agent PROJECT-2",
+            "--agent PROJECT-1, and takes none with --agent PROJECT-2",
         ),
         (Identity(account="ws-2"), "--account ws-1"),
-        (Identity(redacted=True), "without --redacted, and this run asks for some with --redacted"),
+        (Identity(redacted=True), "without --redacted, and takes none with --redacted"),
     ],
 )
 async def test_a_contradiction_is_refused_by_name(

@@ -217,9 +217,21 @@ async def test_what_contradicts_the_archive_is_told(desk: Desk) -> None:
     assert (await look(desk, "--region", "uk-1", "--redacted")).summary["contradicts_archive"] == []
     words = ("config", "show", "--out", desk.archive, "--region", "us")
     done = await run(*words, env=desk.env(), cwd=desk.cwd)
-    assert "The archive has the region uk, and a download with us is refused" in done.stdout
+    told = f"{desk.archive} goes by region uk, and holds recordings: a download with us is refused."
+    assert told in done.stdout
     refused = await run("download", *words[2:], env=desk.env(), cwd=desk.cwd)
     assert (refused.code, "with --region uk" in refused.stderr) == (2, True)
+
+
+async def test_an_archive_without_recordings_does_not_refuse(tmp_path: Path) -> None:
+    """A first run with a wrong agent binds it to nothing, and nobody is told otherwise."""
+    async with Simulator(calls=Calls(count=3, speech_s=(0.1, 0.2))) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        words = desk.words("--csv", desk.csv(["CA404"]))
+        await run(*words, env=desk.env(), cwd=tmp_path)
+        show = ("config", "show", "--out", desk.archive, "--agent", "other")
+        done = await run(*show, env=desk.env(), cwd=tmp_path)
+    assert "holds no recording yet: a download with other begins it anew." in done.stdout
 
 
 async def test_archive_that_a_run_holds_is_not_guessed_at(desk: Desk) -> None:

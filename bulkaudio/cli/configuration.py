@@ -104,7 +104,8 @@ async def _memory(root: Path, options: DownloadOptions) -> "Memory":
 
     try:
         async with open_archive(root, is_brief=True) as held:
-            pins = await held.remembered()
+            pins, has_saved = await held.remembered(), await held.ledger.has_saved()
     except ArchiveBusyError:
         return Memory(root=root, values={}, is_held=True)
-    return memory_of(root, pins, None if options.source.csv else pins.get(LISTING_PIN))
+    listing = None if options.source.csv else pins.get(LISTING_PIN)
+    return memory_of(root, pins, listing, has_saved=has_saved)

@@ -61,11 +61,13 @@ class Memory:
 
     Attributes:
         values: By option. An option of an archive that remembers nothing yet is not in it.
+        has_saved: Recordings are kept there already, which must not be mixed with others.
         is_held: A run holds the archive, so that what it remembers cannot be read now.
     """
 
     root: Path
     values: Mapping[str, Any]
+    has_saved: bool = False
     is_held: bool = False
 
 
@@ -83,7 +85,9 @@ LEFT_OPEN = {
 REDACTED = {"unasked": None, "true": True, "false": False}
 
 
-def memory_of(root: Path, pins: Mapping[str, str], listing: str | None) -> Memory:
+def memory_of(
+    root: Path, pins: Mapping[str, str], listing: str | None, *, has_saved: bool
+) -> Memory:
     """
     Read an archive's pins as options.
 
@@ -102,7 +106,7 @@ def memory_of(root: Path, pins: Mapping[str, str], listing: str | None) -> Memor
             "channel": list(kept.channels) or None,
             "variant": kept.variant,
         }
-    return Memory(root=root, values=values)
+    return Memory(root=root, values=values, has_saved=has_saved)
 
 
 def rows_of(

@@ -134,14 +134,20 @@ class Shown:
         if self.keys.base_urls:
             yield Text("\nInstead of PolyAI's own hosts:", style="bold")
             for name, url in self.keys.base_urls.items():
-                yield Text(f"  {name}  {url}")
+                yield Text(f"  {name:<{max(map(len, BASE_URLS))}}  {url}")
 
     def _contradictions(self) -> Iterator[Text]:
-        kept = {} if self.memory is None else self.memory.values
+        if self.memory is None:
+            return
         for name, row in contradictions(self.rows, self.memory).items():
+            kept = self.memory.values[name]
+            # Not asking for redaction is asking for none.
+            kept = bool(kept) if name == "redacted" else kept
+            words = f"{self.memory.root} goes by {name} {text_of_value(kept)}"
             yield Text(
-                f"The archive has the {name} {text_of_value(kept[name])}, and a download with "
-                f"{row.shown} is refused once it holds recordings."
+                f"{words}, and holds recordings: a download with {row.shown} is refused."
+                if self.memory.has_saved
+                else f"{words}, and holds no recording yet: a download with {row.shown} begins it anew."
             )
 
     def _file_words(self) -> str:

@@ -1,7 +1,7 @@
 """What is examined: one request, held to itself and to what its archive remembers."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bulkaudio.archive import Identity, begins_anew, layout_of
@@ -93,7 +93,11 @@ def bind(subject: Subject, pins: Mapping[str, str], *, has_saved: bool) -> Bound
         hosts=hosts,
     )
     if differing is not None:
-        return _with(bound, fail_for(CONFIGURATION_CHECK, differing))
+        # What follows may fail for the very same reason, and would be taken for another.
+        told = fail_for(CONFIGURATION_CHECK, differing)
+        return _with(
+            bound, replace(told, detail=f"{told.detail}. What follows goes by what was given")
+        )
     missing = _missing(bound, is_listed=not request.has_csv)
     return _with(bound, missing) if missing else bound
 
@@ -143,11 +147,12 @@ def _missing(bound: Bound, *, is_listed: bool) -> Check | None:
     if not lacking:
         return None
     *others, last = lacking
+    them = "them" if others else "it"
     listed = f"{', '.join(others)} and {last} are" if others else f"{last} is"
     return fail(
         CONFIGURATION_CHECK,
-        f"{listed} missing, and no archive remembers {'them' if others else 'it'}",
-        "copy it from the address of Agent Studio, https://studio.REGION.poly.ai/ACCOUNT/AGENT/",
+        f"{listed} missing, and no archive remembers {them}",
+        f"copy {them} from the address of Agent Studio, https://studio.REGION.poly.ai/ACCOUNT/AGENT/",
         CONFIGURATION,
     )
 
