@@ -45,6 +45,7 @@ class Gaps:
         frame: The days that are shown, with what was listed of them.
         left_out: Recordings without a known start, which no window holds.
         unfinished: Listings that were begun and not ended, oldest first.
+        is_by_files: No download is on record: `rebuild` made the ledger, and files name no gap.
     """
 
     archive: Path
@@ -53,6 +54,7 @@ class Gaps:
     relisted: Relisted | None = None
     left_out: int = 0
     unfinished: Sequence[ListingRow] = ()
+    is_by_files: bool = False
 
 
 async def inquire(inquiry: Inquiry, now: datetime, emit: Emit) -> Gaps:
@@ -85,6 +87,7 @@ async def inquire(inquiry: Inquiry, now: datetime, emit: Emit) -> Gaps:
         is_window = frame.since is not None or frame.until is not None
         left_out = await ledger.undated(directions) if is_window else 0
         unfinished = await ledger.unfinished_listings()
+        download, _ = await ledger.last_of_each()
     relisted = None
     if inquiry.request is not None:
         question = _question(inquiry.request, pins, emit, has_saved=has_saved)
@@ -97,6 +100,7 @@ async def inquire(inquiry: Inquiry, now: datetime, emit: Emit) -> Gaps:
         relisted=relisted,
         left_out=left_out,
         unfinished=unfinished,
+        is_by_files=has_saved and download is None,
     )
 
 

@@ -412,21 +412,49 @@ async def test_the_page_names_what_the_nights_took(tmp_path: Path) -> None:
 
     root = make_files(tmp_path / "archive", "CA1")
     told = await page()
-    assert "Give it --direction combined again; and --env, --channel and --variant if" in told
+    assert "--region REGION --account ACCOUNT --agent AGENT --since T --direction combined" in told
+    assert "for all later nights, too: --env, --channel, --variant and --redacted." in told
     (root / "user").mkdir()
     (root / "user" / "CA1.wav").write_bytes(wav_of("CA1"))
     (root / "metadata").mkdir()
-    words = "--direction combined --direction user and --metadata basic or full"
-    assert words in await page()
+    told = await page()
+    assert "--direction combined --direction user" in told
+    assert "--metadata basic or full" in told
     (root / "agent").mkdir()
     (root / "agent" / "CA1.wav").write_bytes(wav_of("CA1"))
-    assert "Give it --direction all and --metadata" in await page()
+    assert "--since T --direction all " in await page()
     done = await run("rebuild", root, "--force", "--json", env=environment(), cwd=tmp_path)
     assert done.summary["directions"] == ["combined", "user", "agent"]
     assert done.summary["has_metadata"] is True
     async with open_archive(root) as archive:
-        await archive.ledger.pin({LISTING_PIN: "{}"})
-    assert "Give it" not in await page()
+        await archive.ledger.pin(
+            {LISTING_PIN: "{}", "region": "uk", "agent": "P", "redacted": "true"}
+        )
+    told = await page()
+    assert "--direction" not in told
+    assert "download --out" in told
+    assert "--account ACCOUNT --since T" in told
+    assert "given before" not in told
+
+
+async def test_what_only_the_files_tell_is_not_called_complete(tmp_path: Path) -> None:
+    """What was missing is not in them: neither gaps nor the report know, until a download has."""
+    root = make_files(tmp_path / "archive", "CA1")
+    assert (await run("rebuild", root, env=environment(), cwd=tmp_path)).code == 0
+    status = await run("status", root, env=environment(), cwd=tmp_path)
+    assert "Last run: not known" in status.stdout
+    gaps = await run("gaps", root, "--json", env=environment(), cwd=tmp_path)
+    assert (gaps.code, gaps.summary["by_files_only"]) == (3, True)
+    assert gaps.summary["verdict"].startswith("Not known to be complete: rebuild made the ledger")
+    report = await run("report", root, "--json", env=environment(), cwd=tmp_path)
+    assert report.summary["headline"].startswith(
+        "Not known to be complete: rebuild made the ledger"
+    )
+    async with Simulator(calls=Calls(count=3, speech_s=(0.1, 0.2))) as simulator:
+        desk = Desk.at(simulator, tmp_path)
+        await desk.download("--csv", desk.csv(["CA1"]))
+    gaps = await run("gaps", root, "--json", env=environment(), cwd=tmp_path)
+    assert (gaps.code, gaps.summary["by_files_only"]) == (0, False)
 
 
 @pytest.mark.parametrize("copied", ["2026-11-21", "2026-11-23"])

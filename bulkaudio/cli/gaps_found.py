@@ -84,7 +84,13 @@ class Found:
     @property
     def exit_code(self) -> int:
         """3 when something that should be there is not, or when nobody knows."""
-        return SHORTFALL_EXIT_CODE if self.total.lacking or self.unfinished else 0
+        is_short = self.total.lacking or self.unfinished or self.is_unknown
+        return SHORTFALL_EXIT_CODE if is_short else 0
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether all that is known comes from files, which name nothing that is missing."""
+        return self.gaps.is_by_files and self.gaps.relisted is None
 
     @property
     def unfinished(self) -> bool:
@@ -159,6 +165,7 @@ class Found:
             "reasons": [_reason(cause) for cause in self.causes],
             "without_start": self.gaps.left_out,
             "listed_until": self.listed_until and utc_text(self.listed_until),
+            "by_files_only": self.gaps.is_by_files,
             "unfinished_listings": [
                 {"since": each.since and utc_text(each.since), "until": utc_text(each.until)}
                 for each in self.gaps.unfinished
@@ -261,6 +268,11 @@ def _verdict(found: Found) -> str:
 def _unlisted_words(found: Found) -> str:
     if not found.total.listed:
         return "Nothing is known: nothing was listed and nothing was asked for."
+    if found.is_unknown:
+        return (
+            "Not known to be complete: rebuild made the ledger from the files, which do not tell what is "
+            "missing; the next download that lists, or reads the file of ids again, finds out."
+        )
     return (
         "Complete: every recording that was asked for and exists is archived. No listing has come to "
         f"its end, so calls that nobody asked for are not known.{_later_words(found)}"

@@ -124,7 +124,9 @@ def _row(stretch: Stretch, *, has_listings: bool) -> Row:
 def _legend(found: Found) -> Iterator[RenderableType]:
     """Say what the marks mean that are there."""
     if any(line.day is None for line in found.lines):
-        yield _note("start unknown: named by a file of ids that did not say when the call was")
+        yield _note(
+            "start unknown: no listing has named these calls, and no file of ids said when they were"
+        )
     if found.listed_until is None:
         return
     if any(line.coverage is Coverage.PART for line in found.lines):
@@ -209,7 +211,7 @@ def _closing(found: Found) -> Iterator[Text]:
         yield Text(f"Compared with what PolyAI lists now: {span}, {number}.")
     elif found.exit_code == 0 and any(gaps.frame.windows.values()):
         yield Text("By the ledger; --relist asks PolyAI, too.")
-    if found.exit_code:
+    if found.total.lacking or found.unfinished:
         yield Text(_next_words(found))
     yield Text(f"Archive: {gaps.archive}")
 

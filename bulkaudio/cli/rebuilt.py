@@ -17,6 +17,7 @@ from bulkaudio.cli.findings import (
     damage_entry,
     damage_table,
 )
+from bulkaudio.cli.typed import program, quoted
 from bulkaudio.model import Direction
 from bulkaudio.naming import printable
 from bulkaudio.observe.page import plural
@@ -27,6 +28,7 @@ from bulkaudio.remember import LISTING_PIN
 
 SCHEMA = "bulkaudio.rebuild/1"
 
+WHOSE = ("region", "account", "agent")
 IDENTITY = ("region", "account", "agent", "redacted")
 
 
@@ -101,20 +103,19 @@ class Rebuilt:
             yield Text(f"{plural(report.unknown_count, 'unknown file')}, left alone: {names}{more}")
         yield from _register_lines(report)
         if report.set_aside:
-            yield Text(f"The old ledger is kept as {report.set_aside[0]}")
+            yield Text(f"The old ledger is kept as {self.archive / report.set_aside[0]}")
         yield Text(
-            "What was listed, left open or failed is not in the files: give --since once more with "
-            "the next download that lists, as early as the first call that must not be missed."
+            "The files do not tell what was listed, failed or was left open: until a download has named "
+            "the calls again, nobody knows what is missing."
         )
-        if LISTING_PIN not in report.remembered:
+        yield Text(
+            "Next, with T as early as the first call that must not be missed; or with --csv and the file "
+            "of ids instead of --since:"
+        )
+        yield Text(f"  $ {program()} download {' '.join(_words_of_next(self.archive, report))}")
+        if again := _again(report):
             yield Text(
-                "That download decides what every later night takes. Give it "
-                + " ".join(_listing_words(report))
-            )
-        if not {"region", "agent"} <= report.remembered.keys():
-            yield Text(
-                "No file tells whose recordings these are: give --region and --agent with the next "
-                "download, --account and --since when it lists, and --redacted if it was given before."
+                f"What was given before has to be given again, for all later nights, too: {again}."
             )
 
 
@@ -132,10 +133,23 @@ def _register_lines(report: Report) -> Iterator[Text]:
         )
 
 
-def _listing_words(report: Report) -> Iterator[str]:
-    """Say, as far as the files tell, what listings took, and what no file tells."""
-    sides = ["all"] if len(report.directions) == len(Direction) else report.directions
-    yield " ".join(f"--direction {side}" for side in sides) or "each --direction that is wanted"
-    if report.has_metadata:
-        yield "and --metadata basic or full (there are metadata files)"
-    yield "again; and --env, --channel and --variant if they were given before."
+def _words_of_next(archive: Path, report: Report) -> Iterator[str]:
+    """Say what the download has to be told that listed until the ledger was lost."""
+    yield f"--out {quoted(archive)}"
+    yield from (f"--{name} {name.upper()}" for name in WHOSE if name not in report.remembered)
+    yield "--since T"
+    if LISTING_PIN not in report.remembered:
+        sides = ["all"] if len(report.directions) == len(Direction) else report.directions
+        yield from (f"--direction {side}" for side in sides)
+
+
+def _again(report: Report) -> str:
+    """Name the options that no file tells of."""
+    options = []
+    if LISTING_PIN not in report.remembered:
+        options = ["--env", "--channel", "--variant"]
+        options += ["--metadata basic or full (there are metadata files)"] * report.has_metadata
+    if "redacted" not in report.remembered:
+        options.append("--redacted")
+    *others, last = options or [""]
+    return f"{', '.join(others)} and {last}" if others else last

@@ -51,6 +51,12 @@ def verdict(account: Account) -> Verdict:
             "did not reach its end."
         )
         return Verdict(tone=Tone.LACKING, headline=headline, notes=notes)
+    if not account.runs:
+        headline = (
+            "Not known to be complete: rebuild made the ledger from the files, which do not tell what is "
+            "missing."
+        )
+        return Verdict(tone=Tone.LACKING, headline=headline, notes=notes)
     if waiting:
         verb = "is" if waiting == 1 else "are"
         headline = f"Complete so far: {plural(waiting, 'recording')} {verb} not ready yet."
