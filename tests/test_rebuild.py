@@ -408,7 +408,7 @@ async def test_the_page_names_what_the_nights_took(tmp_path: Path) -> None:
 
     async def page() -> str:
         done = await run("rebuild", root, "--force", env=environment(), cwd=tmp_path)
-        return " ".join(done.stdout.split())
+        return " ".join(done.stdout.replace("\\\n", " ").split())
 
     root = make_files(tmp_path / "archive", "CA1")
     told = await page()

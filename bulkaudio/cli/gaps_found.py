@@ -112,15 +112,16 @@ class Found:
         """Days before today that no listing has seen any of; none in an archive of files only."""
         if self.listed_until is None:
             return ()
-        return sorted(self._days_unseen - {self._today})
+        return sorted(self._days_unseen - {self.today})
 
     @property
     def is_today_unseen(self) -> bool:
         """Whether today is among the days that are shown, and no listing has seen any of it."""
-        return self._today in self._days_unseen
+        return self.today in self._days_unseen
 
     @property
-    def _today(self) -> date:
+    def today(self) -> date:
+        """In the zone of the days."""
         return day_of(self.gaps.frame.now, self.gaps.frame.zone)
 
     @property

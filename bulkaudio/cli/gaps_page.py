@@ -16,7 +16,6 @@ from bulkaudio.observe.columns import Columns
 from bulkaudio.observe.columns import Line as Row
 from bulkaudio.observe.page import plural, reason_words
 from bulkaudio.observe.terminal import Trimmed
-from bulkaudio.policy import Reason
 from bulkaudio.relist import NEVER_LISTED, NOT_LISTED_YET
 from bulkaudio.remember import span_words
 
@@ -35,9 +34,6 @@ WORDS = {
     NEVER_ASKED: "never asked for",
     NEVER_LISTED: "PolyAI lists it, and no listing here had it",
     NOT_LISTED_YET: "PolyAI lists it, and no run has listed that time yet",
-    Reason.IN_PROGRESS.value: "the call was going on",
-    Reason.NOT_READY.value: "too fresh: a later run looks again",
-    Reason.NO_RECORDING.value: "PolyAI has none and will not have one",
     "purged": "erased on purpose",
 }
 
@@ -129,8 +125,13 @@ def _legend(found: Found) -> Iterator[RenderableType]:
         )
     if found.listed_until is None:
         return
-    if any(line.coverage is Coverage.PART for line in found.lines):
-        yield _note("* a listing saw only a part of this day: there may be more calls")
+    if parts := {line.day for line in found.lines if line.coverage is Coverage.PART}:
+        is_today = parts == {found.today}
+        yield _note(
+            f"* today: a listing saw only a part of it, up to {found.listed_until:%H:%MZ} so far"
+            if is_today
+            else "* a listing saw only a part of this day: there may be more calls"
+        )
     unlisted = [line for line in found.lines if line.coverage is Coverage.NONE]
     if any(line.listed for line in unlisted):
         yield _note(

@@ -112,7 +112,8 @@ class Rebuilt:
             "Next, with T as early as the first call that must not be missed; or with --csv and the file "
             "of ids instead of --since:"
         )
-        yield Text(f"  $ {program()} download {' '.join(_words_of_next(self.archive, report))}")
+        words = " \\\n      ".join(_words_of_next(self.archive, report))
+        yield Text(f"  $ {program()} download {words}")
         if again := _again(report):
             yield Text(
                 f"What was given before has to be given again, for all later nights, too: {again}."
@@ -136,11 +137,14 @@ def _register_lines(report: Report) -> Iterator[Text]:
 def _words_of_next(archive: Path, report: Report) -> Iterator[str]:
     """Say what the download has to be told that listed until the ledger was lost."""
     yield f"--out {quoted(archive)}"
-    yield from (f"--{name} {name.upper()}" for name in WHOSE if name not in report.remembered)
-    yield "--since T"
+    whose = [f"--{name} {name.upper()}" for name in WHOSE if name not in report.remembered]
+    if whose:
+        yield " ".join(whose)
+    words = ["--since T"]
     if LISTING_PIN not in report.remembered:
         sides = ["all"] if len(report.directions) == len(Direction) else report.directions
-        yield from (f"--direction {side}" for side in sides)
+        words += [f"--direction {side}" for side in sides]
+    yield " ".join(words)
 
 
 def _again(report: Report) -> str:

@@ -38,6 +38,9 @@ WORDS = {
     Reason.REDIRECT: "redirected elsewhere",
     Reason.FORBIDDEN: "the key may not read it",
     Reason.UNKNOWN_CONVERSATION: "PolyAI does not know the conversation",
+    Reason.NO_RECORDING: "PolyAI has none and will not have one",
+    Reason.NOT_READY: "too fresh: a later run looks again",
+    Reason.IN_PROGRESS: "the call was going on",
     Reason.CONFLICT: "another file has its name; it was kept",
     Reason.DAMAGED: "the saved file is damaged",
 }
