@@ -28,6 +28,9 @@ ENVIRONMENTS = ("live", "pre-release", "sandbox")
 CONFIG_FILE = "bulkaudio.toml"
 """What a configuration file is called, also in an archive's folder."""
 
+REPORT_FILE = "report.html"
+"""What a report is called in its archive's folder."""
+
 
 class Secret:
     """

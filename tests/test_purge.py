@@ -473,6 +473,9 @@ def test_what_makes_no_sense_is_refused_before_anything_is_touched(small: Inside
     assert statuses(small.archive, "CA1") == {"combined": "saved"}
     for words in (("add",), ("list", "CA1"), ("add", "../x"), ("drop", "CA1")):
         assert small.run("hold", small.archive, *words).code == 2
+    assert (
+        "bulkaudio hold ARCHIVE and one of: add, remove, list" in small.run("hold", "list").stderr
+    )
 
 
 def test_a_receipt_that_cannot_be_kept_comes_before_the_deed(small: Inside) -> None:

@@ -393,6 +393,7 @@ async def test_the_page_tells_a_person_what_to_do(tmp_path: Path) -> None:
     """What was taken up, what lies about, and what the next download has to say."""
     root = make_files(tmp_path / "archive", "CA1")
     (root / "notes.txt").touch()
+    (root / "report.html").touch()
     done = await run("rebuild", root, env=environment(), cwd=tmp_path)
     assert done.code == 0, done.stderr
     assert done.stdout.startswith("Made anew: 1 recording taken up")

@@ -104,6 +104,8 @@ def _other(error: CycloptsError, listing: str) -> UsageError:
 def _missing(error: MissingArgumentError, argument: Argument, program: str) -> UsageError:
     is_positional = not argument.name.startswith("-")
     choices = argument.get_choices(force=True)
+    if argument.index:
+        program += " ARCHIVE"
     if is_positional and choices:
         return UsageError(
             f"{argument.name} is missing", fix=f"write {program} and one of: {', '.join(choices)}"

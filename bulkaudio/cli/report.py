@@ -79,11 +79,12 @@ def report(
     from bulkaudio.observe.logs import LogOptions, logging_to
     from bulkaudio.observe.progress import Show, progress
     from bulkaudio.observe.terminal import console
-    from bulkaudio.report.write import FILE_NAME, check_place, write_report
+    from bulkaudio.report.write import check_place, write_report
+    from bulkaudio.settings import REPORT_FILE
 
     scope = _scope(options)
     require_archive(archive)
-    path = options.output.expanduser() if options.output else archive / FILE_NAME
+    path = options.output.expanduser() if options.output else archive / REPORT_FILE
     check_place("--output", path, archive)
     show, view = Show.OFF if options.quiet else Show(options.progress), ReportView()
     with logging_to(LogOptions(is_quiet=options.quiet)), progress(view, sys.stderr, show=show):

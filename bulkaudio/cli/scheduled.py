@@ -106,7 +106,7 @@ def notes_on(scheduler: Scheduler, options: DownloadOptions) -> Iterator[str]:
         )
     key = _key_file(options.keys.api_key_file, KEY_OPTIONS[0]) or USUAL_KEY
     if not Path(key).exists():
-        yield f"the job reads the API key from {key}, and there is nothing yet"
+        yield f"the job reads the API key from {key}, which is not there yet"
 
 
 def is_machines(zone: str, machines: Path = MACHINES_ZONE) -> bool:

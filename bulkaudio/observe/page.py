@@ -126,6 +126,8 @@ def _headline(summary: Summary) -> Text:
         line.append(f": {what.format(counts.already)} already there")
     elif not counts.recordings and summary.status == "complete":
         line.append(": there was nothing to do")
+    elif summary.status == "complete":
+        line.append(": there was nothing new to save")
     else:
         line.append(": nothing saved")
     return line.append(f" in {_duration(summary.duration_s)}.")

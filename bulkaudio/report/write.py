@@ -8,8 +8,6 @@ from bulkaudio.report.callers import read_callers
 from bulkaudio.report.gather import Account
 from bulkaudio.report.page import link_prefix, render
 
-FILE_NAME = "report.html"
-
 
 def check_place(option: str, path: Path, archive: Path) -> None:
     """Refuse a name under which the page would destroy what an archive keeps; blocks."""

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import PurePosixPath
 
 from bulkaudio.model import Audio
-from bulkaudio.settings import CONFIG_FILE
+from bulkaudio.settings import CONFIG_FILE, REPORT_FILE
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, Folders, open_for_reading
 from bulkaudio.stores.publishing import READ_BYTES
@@ -120,7 +120,8 @@ def names(folders: Folders) -> Iterator[str]:
     """
     Yield every name in the archive that is no folder, relative and in no order.
 
-    Leaves out what is ours beside recordings: ``.bulkaudio``, ``metadata`` and the configuration.
+    Leaves out what is ours beside recordings: ``.bulkaudio``, ``metadata``, the configuration and the
+    report.
     """
     waiting: list[tuple[str, ...]] = [()]
     while waiting:
@@ -143,5 +144,5 @@ def _names_in(fd: int, parts: tuple[str, ...], waiting: list[tuple[str, ...]]) -
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((*parts, entry.name))
-            elif parts or entry.name != CONFIG_FILE:
+            elif parts or entry.name not in {CONFIG_FILE, REPORT_FILE}:
                 yield "/".join((*parts, entry.name))

@@ -74,7 +74,7 @@ def test_usual_key_file_is_named_when_none_was(inside: Inside) -> None:
     done = schedule(inside, "systemd", *BASE)
     assert setting(done.stdout, "LoadCredential") == ["polyai-api-key:/etc/bulkaudio/polyai.key"]
     if not Path("/etc/bulkaudio/polyai.key").exists():
-        assert "/etc/bulkaudio/polyai.key, and there is nothing yet" in done.stderr
+        assert "/etc/bulkaudio/polyai.key, which is not there yet" in done.stderr
     assert "make the first run by hand" in done.stderr
 
 
