@@ -67,6 +67,8 @@ def test_its_files_are_what_the_stand_in_has(done: Done, place: Path) -> None:
     assert done.code == 0
     simulator = make_simulator(datetime.now(UTC))
     found = wavs(place / "bulkaudio-demo" / "archive")
+    # Another test of the same demo has its report written there.
+    found.pop("report.html", None)
     ids = (place / "bulkaudio-demo" / "calls.csv").read_text().split()[1:]
     ids = [row.partition(",")[0] for row in ids]
     assert len(found) == RECORDINGS == len(ids) * len(Direction)
