@@ -2,8 +2,10 @@
 
 import os
 import re
+import shutil
 import signal
 import stat
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -136,6 +138,15 @@ def test_alerts_of_the_page_use_names_that_exist() -> None:
     assert {status.value for status in STATUSES} <= {*RUN_STATUSES, "purged"}
 
 
+@pytest.fixture
+def promtool() -> str:
+    """Return Prometheus's own tool for looking at what it is to read."""
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not here: apt-get install --no-install-recommends prometheus")
+    return found
+
+
 class Bench:
     """Downloads into one archive, with a metrics file beside it."""
 
@@ -187,6 +198,36 @@ def test_figures_are_those_of_summary_and_status(bench: Bench) -> None:
     assert found["last_run_start_timestamp_seconds"] == pytest.approx(began, abs=0.01)
     assert "last_success_timestamp_seconds{source=csv}" not in found
     check_totals(bench, found)
+
+
+@pytest.mark.slow
+def test_prometheus_finds_no_fault_with_the_file(bench: Bench, promtool: str) -> None:
+    """Neither in its form nor in its names: of every kind of answer, and of a run that failed."""
+    gone = says(410, b'{"error_code":"GONE"}', content_type="application/json")
+    for script, code in ((Plans({"CA1": [gone], "CA2": [says(503), whole]}), 3), (says(401), 4)):
+        write_csv(bench.csv, ["CA0", "CA1", "CA2", f"CA-{code}"])
+        bench.run(script, "--direction", "all", code=code)
+        with bench.path.open("rb") as file:
+            looked = subprocess.run(
+                [promtool, "check", "metrics"],
+                stdin=file,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                check=False,
+            )
+        assert (looked.returncode, looked.stdout) == (0, b"")
+
+
+@pytest.mark.slow
+def test_prometheus_takes_the_alerts_of_the_page(tmp_path: Path, promtool: str) -> None:
+    """What is copied from there is loaded as it stands."""
+    rules = PAGE.read_text(encoding="utf-8").partition("```yaml\n")[2].partition("```")[0]
+    path = tmp_path / "rules.yml"
+    path.write_text(rules)
+    looked = subprocess.run(
+        [promtool, "check", "rules", path], capture_output=True, text=True, check=False
+    )
+    assert looked.returncode == 0, looked.stdout + looked.stderr
 
 
 def check_totals(bench: Bench, found: dict[str, float]) -> None:
