@@ -6,10 +6,12 @@ import shlex
 from pathlib import Path
 
 import pytest
+from cyclopts import ArgumentCollection
 
-from bulkaudio.cli.app import main, make_app
+from bulkaudio.cli.app import COMMANDS, main, make_app
 from bulkaudio.cli.config_file import usual_places
 from bulkaudio.cli.options import DownloadOptions
+from bulkaudio.cli.settings_sources import options_in
 from bulkaudio.cli.verify import VerifyOptions
 from bulkaudio.errors import UsageError
 
@@ -26,6 +28,14 @@ def options_of(*words: str) -> DownloadOptions:
     options = bound.arguments.get("options", DownloadOptions())
     assert isinstance(options, DownloadOptions)
     return options
+
+
+def collection_of(command: str) -> ArgumentCollection:
+    """Return what a command takes."""
+    app = make_app()
+    for word in command.split():
+        app = app[word]
+    return app.assemble_argument_collection()
 
 
 def written(folder: Path, text: str, name: str = "bulkaudio.toml") -> Path:
@@ -229,6 +239,21 @@ def test_profile_without_a_place_to_be_in_is_refused(tmp_path: Path) -> None:
     assert "no configuration file that could have" in refusal("--profile", "night")
     path = written(tmp_path, AGENT)
     assert "write a table [profile.night]" in refusal("--config", str(path), "--profile", "night")
+
+
+@pytest.mark.parametrize("command", [name for name, *_ in COMMANDS])
+def test_who_reads_a_file_reads_its_profiles(command: str) -> None:
+    """A command that takes ``--config`` takes ``--profile``, and no other does."""
+    known = {option for option, _ in options_in(collection_of(command))}
+    assert ("config" in known) == ("profile" in known)
+
+
+def test_a_page_about_an_archive_takes_a_profile(tmp_path: Path) -> None:
+    """As every look at an archive does."""
+    path = written(tmp_path, 'tz = "UTC"\n[profile.uk]\ntz = "Europe/London"\n')
+    words = ["report", str(tmp_path), "--config", str(path), "--profile", "uk"]
+    _, bound, _ = make_app().parse_args(words, exit_on_error=False, print_error=False)
+    assert bound.arguments["options"].tz == "Europe/London"
 
 
 # The page about it.

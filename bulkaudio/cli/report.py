@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from bulkaudio.cli.options import ConfigOption, ProgressOption
+from bulkaudio.cli.options import ConfigOption, ProfileOption, ProgressOption
 
 if TYPE_CHECKING:
     from bulkaudio.cli.reported import ReportView
@@ -61,6 +61,7 @@ class ReportOptions:
     ] = False
     progress: ProgressOption = "auto"
     config: ConfigOption = None
+    profile: ProfileOption = None
 
 
 DEFAULTS = ReportOptions()
