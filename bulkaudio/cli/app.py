@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
 from cyclopts import App, CycloptsError, Group
 
@@ -12,6 +13,7 @@ from bulkaudio.cli.given import Given, forget_given
 from bulkaudio.cli.help_page import HelpPage
 from bulkaudio.cli.settings_sources import TomlFile, Variables, options_of
 from bulkaudio.cli.streams import end_streams, mend_streams, stdout_fault, survived_pipe
+from bulkaudio.cli.unknown_variables import UnknownVariables
 from bulkaudio.errors import BulkAudioError
 from bulkaudio.observe.terminal import console
 from bulkaudio.version import __version__
@@ -229,8 +231,9 @@ def make_app(commands: Sequence[Command] = COMMANDS) -> App:
     )
     app["--help"].help, app["--version"].help = "Show this page.", "Show the version."
     app["--help"].group = app["--version"].group = HELP_GROUP
+    known = partial(options_of, app)
     # A file that cannot be read must not hide what was given before it.
-    app.config = (Given(), Variables(), TomlFile(lambda: options_of(app)))
+    app.config = (Given(), UnknownVariables(known), Variables(), TomlFile(known))
     for position, (name, path, group, text) in enumerate(commands):
         family, _, own = name.rpartition(" ")
         if family and family not in app:

@@ -34,7 +34,7 @@ class Variables:
         """Add to `arguments` what neither the command line nor an earlier source gave."""
         del app, commands
         for option, argument in options_in(arguments):
-            name = PREFIX + option.upper().replace("-", "_")
+            name = variable_of(option)
             value = self.environ.get(name)
             if value and not argument.tokens:
                 _give(argument, argument.env_var_split(value), keyword=name, source="environment")
@@ -84,6 +84,11 @@ def _archive(arguments: ArgumentCollection, options: Mapping[str, Argument]) -> 
 
 def _given(argument: Argument | None) -> str | None:
     return argument.tokens[-1].value if argument is not None and argument.tokens else None
+
+
+def variable_of(option: str) -> str:
+    """Return the variable that sets an option."""
+    return PREFIX + option.upper().replace("-", "_")
 
 
 def options_of(app: App) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
-SHOTS = os.environ.get("BULKAUDIO_TEST_SCREENSHOTS")
+SHOTS = os.environ.get("TEST_SCREENSHOTS")
 """The folder that screenshots are kept in; without it they go with the test."""
 
 
