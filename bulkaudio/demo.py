@@ -14,13 +14,16 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 
 from bulkaudio.errors import StorageError, UsageError
 from bulkaudio.model import Direction
+from bulkaudio.settings import REPORT_FILE as PAGE
 from bulkaudio.simulator import Calls, Faults, Simulator
 from bulkaudio.simulator.calls import Form
 from bulkaudio.simulator.faults import Fault
+from bulkaudio.stores.disk import STATE_FOLDER
 from bulkaudio.stores.lock import ArchiveLock
 
 CONVERSATIONS = 120
@@ -83,6 +86,16 @@ def serving(simulator: Simulator) -> Iterator[None]:
         thread.join()
 
 
+class Earlier(StrEnum):
+    """What became of an earlier demo in the same folder."""
+
+    NONE = "none"
+    STOPPED = "stopped"
+    """It was stopped, and this one goes on with it."""
+    REPLACED = "replaced"
+    """It was finished, and is removed."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folder:
     """Where a demo keeps everything it writes."""
@@ -108,9 +121,9 @@ class Folder:
     def _about(self) -> Path:
         return self.root / "about.txt"
 
-    def prepare(self, rows: list[str], key: str) -> bool:
+    def prepare(self, rows: list[str], key: str) -> Earlier:
         """
-        Make the folder ready; return whether an unfinished demo was found there to go on with.
+        Make the folder ready; say what was found there.
 
         Args:
             rows: Of the CSV, see `rows_of`.
@@ -121,10 +134,9 @@ class Folder:
             StorageError: It cannot be written.
         """
         try:
-            has_demo = self._has_demo()
-            if has_demo and self._is_finished():
+            earlier = self._earlier()
+            if earlier is Earlier.REPLACED:
                 self._clear()
-                has_demo = False
             self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._about.write_text(ABOUT, encoding="utf-8")
             self.csv.write_text("\n".join([HEADER, *rows, ""]), encoding="utf-8")
@@ -134,7 +146,12 @@ class Folder:
             raise StorageError(
                 f"{self.root} cannot be used: {error.strerror}", fix="name another --out"
             ) from error
-        return has_demo
+        return earlier
+
+    def _earlier(self) -> Earlier:
+        if not self._has_demo():
+            return Earlier.NONE
+        return Earlier.REPLACED if self._is_finished() else Earlier.STOPPED
 
     def _has_demo(self) -> bool:
         if not self.root.exists():
@@ -148,8 +165,13 @@ class Folder:
         is_marked = self._about.is_file() and self._about.read_bytes().startswith(MARK.encode())
         if is_marked and names <= ours:
             return True
-        raise UsageError(
-            f"{self.root} holds something other than a demo, and is left alone",
+        stranger = next(iter(sorted(names - ours)), None)
+        raise self._strange(self.root if stranger is None else self.root / stranger)
+
+    def _strange(self, path: Path) -> UsageError:
+        named = "" if path == self.root else f", {path}"
+        return UsageError(
+            f"{self.root} holds something other than a demo{named}, and is left alone",
             fix="name another --out, or move what is in it",
         )
 
@@ -157,9 +179,23 @@ class Folder:
         return len(list(self.archive.glob("*/*.wav"))) >= RECORDINGS
 
     def _clear(self) -> None:
+        for path in sorted(self.archive.rglob("*")):
+            if not self._is_own(path):
+                raise self._strange(path)
         # The lock keeps a demo that is still at work from losing its files.
-        with ArchiveLock(self.archive / ".bulkaudio" / "lock"):
+        with ArchiveLock(self.archive / STATE_FOLDER / "lock"):
             shutil.rmtree(self.archive)
+
+    def _is_own(self, path: Path) -> bool:
+        """Whether a demo, or a look at its archive, left this there."""
+        first, *rest = path.relative_to(self.archive).parts
+        match rest:
+            case []:
+                return first in {*Direction, STATE_FOLDER, PAGE}
+            case [name]:
+                return first == STATE_FOLDER or name.endswith(".wav")
+            case _:
+                return first == STATE_FOLDER
 
 
 def rows_of(simulator: Simulator) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bulkaudio.demo import MARK, RECORDINGS, Folder, differing, make_simulator, serving
+from bulkaudio.demo import MARK, RECORDINGS, Earlier, Folder, differing, make_simulator, serving
 from bulkaudio.errors import ArchiveBusyError, StorageError, UsageError
 from bulkaudio.model import Direction
 from bulkaudio.stores.lock import ArchiveLock
@@ -139,6 +139,7 @@ async def test_stopped_demo_goes_on_and_tells_machines(tmp_path: Path) -> None:
     first, second = told["first"]["counts"], told["second"]["counts"]
     assert (first["already"], first["saved"]) == (early, RECORDINGS - early)
     assert (second["already"], second["saved"]) == (RECORDINGS, 0)
+    assert told["earlier"] == "stopped"
     assert told["requests"][0] >= RECORDINGS - early
     assert told["requests"][1] == 0
 
@@ -167,24 +168,63 @@ def test_one_more_file_makes_a_demo_something_else(tmp_path: Path) -> None:
         folder.prepare([], "key")
 
 
-def test_finished_demo_is_replaced_and_one_at_work_is_not(tmp_path: Path) -> None:
-    """All recordings there: begin anew. Some: go on. Held by a run: busy."""
-    folder = Folder(root=tmp_path / "demo")
-    assert folder.prepare(["CA1"], "key") is False
-    assert (folder.root / "about.txt").read_text().startswith(MARK)
-    assert folder.key.stat().st_mode & 0o777 == 0o600
+def finished(folder: Folder) -> Path:
+    """Make a folder look as a demo leaves it; return one of its recordings."""
+    folder.prepare(["CA1"], "key")
     path = folder.archive / "user" / "0.wav"
     path.parent.mkdir(parents=True)
     for number in range(RECORDINGS):
         path.with_stem(str(number)).touch()
     (folder.archive / ".bulkaudio").mkdir()
+    (folder.archive / "report.html").touch()
+    return path
+
+
+def test_finished_demo_is_replaced_and_one_at_work_is_not(tmp_path: Path) -> None:
+    """All recordings there: begin anew. Some: go on. Held by a run: busy."""
+    folder = Folder(root=tmp_path / "demo")
+    assert folder.prepare(["CA1"], "key") is Earlier.NONE
+    assert (folder.root / "about.txt").read_text().startswith(MARK)
+    assert folder.key.stat().st_mode & 0o777 == 0o600
+    path = finished(folder)
     with ArchiveLock(folder.archive / ".bulkaudio" / "lock"), pytest.raises(ArchiveBusyError):
         folder.prepare(["CA1"], "key")
     path.unlink()
-    assert folder.prepare(["CA1"], "key") is True
+    assert folder.prepare(["CA1"], "key") is Earlier.STOPPED
     path.touch()
-    assert folder.prepare(["CA1"], "key") is False
+    assert folder.prepare(["CA1"], "key") is Earlier.REPLACED
     assert not folder.archive.exists()
+
+
+async def test_a_demo_says_that_it_replaces_another(tmp_path: Path) -> None:
+    """The synthetic calls are no loss, but nobody should have to wonder where they went."""
+    await asyncio.to_thread(finished, Folder(root=tmp_path / "here"))
+    env = environment(PYTHONUNBUFFERED="1")
+    async with (
+        asyncio.timeout(QUICK_S),
+        started("demo", "--out", "here", env=env, cwd=tmp_path) as process,
+    ):
+        assert process.stdout is not None
+        said = b""
+        while b"\n\n" not in said:
+            said += await process.stdout.readline()
+    assert "The finished demo that was in here is removed" in " ".join(said.decode().split())
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "user/notes.txt", "metadata/mine.json", "bulkaudio.toml"]
+)
+def test_what_somebody_put_into_a_demos_archive_is_not_removed(tmp_path: Path, name: str) -> None:
+    """As in the folder around it: a demo with a stranger in it is left alone."""
+    folder = Folder(root=tmp_path / "demo")
+    recording = finished(folder)
+    mine = folder.archive / name
+    mine.parent.mkdir(exist_ok=True)
+    mine.write_text("mine")
+    with pytest.raises(UsageError, match="something other") as caught:
+        folder.prepare(["CA1"], "key")
+    assert str(folder.archive / name.partition("/")[0]) in str(caught.value)
+    assert (mine.read_text(), recording.exists()) == ("mine", True)
 
 
 def test_folder_that_cannot_be_made_is_this_machine(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from bulkaudio.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from bulkaudio.demo import Folder
+    from bulkaudio.demo import Earlier, Folder
     from bulkaudio.simulator import Simulator
 
 REGION: Final = "us"
@@ -51,11 +51,11 @@ def demo(options: DemoOptions = DEFAULTS) -> int:
 
     simulator = make_simulator(datetime.now(UTC))
     folder = Folder(root=options.out.expanduser())
-    goes_on = folder.prepare(rows_of(simulator), simulator.key)
+    earlier = folder.prepare(rows_of(simulator), simulator.key)
     with serving(simulator), _towards(simulator.audio_url):
         if options.json:
-            return _for_machines(simulator, folder)
-        return _for_people(simulator, folder, goes_on=goes_on)
+            return _for_machines(simulator, folder, earlier)
+        return _for_people(simulator, folder, earlier)
 
 
 @contextmanager
@@ -82,7 +82,7 @@ def _options(simulator: "Simulator", folder: "Folder") -> DownloadOptions:
     )
 
 
-def _for_people(simulator: "Simulator", folder: "Folder", *, goes_on: bool) -> int:
+def _for_people(simulator: "Simulator", folder: "Folder", earlier: "Earlier") -> int:
     from bulkaudio.cli import demo_words as words
     from bulkaudio.cli.download import summary_of
     from bulkaudio.cli.result import show
@@ -90,7 +90,7 @@ def _for_people(simulator: "Simulator", folder: "Folder", *, goes_on: bool) -> i
 
     page = console(sys.stdout)
     options = _options(simulator, folder)
-    page.print(Trimmed(words.opening(simulator, goes_on=goes_on)))
+    page.print(Trimmed(words.opening(simulator, folder, earlier)))
     page.print(words.command(simulator, folder, REGION), soft_wrap=True)
     if code := show(summary_of(options), options.output):
         return code
@@ -105,7 +105,7 @@ def _for_people(simulator: "Simulator", folder: "Folder", *, goes_on: bool) -> i
     return 0
 
 
-def _for_machines(simulator: "Simulator", folder: "Folder") -> int:
+def _for_machines(simulator: "Simulator", folder: "Folder", earlier: "Earlier") -> int:
     import json
 
     from bulkaudio.cli.download import summary_of
@@ -118,6 +118,7 @@ def _for_machines(simulator: "Simulator", folder: "Folder") -> int:
     document = {
         "schema": "bulkaudio.demo/1",
         "folder": str(folder.root),
+        "earlier": earlier.value,
         "first": first.document(),
         "second": second and second.document(),
         "requests": [asked, simulator.requests.total - asked],

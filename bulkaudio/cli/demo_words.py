@@ -7,7 +7,7 @@ from collections import Counter
 from rich.text import Text
 
 from bulkaudio.cli.typed import program, quoted
-from bulkaudio.demo import CONVERSATIONS, RECORDINGS, Folder, listening, mishaps
+from bulkaudio.demo import CONVERSATIONS, RECORDINGS, Earlier, Folder, listening, mishaps
 from bulkaudio.simulator import Simulator
 from bulkaudio.simulator.faults import Fault
 
@@ -34,14 +34,18 @@ KINDS = {
 }
 
 
-def opening(simulator: Simulator, *, goes_on: bool) -> Text:
+def opening(simulator: Simulator, folder: Folder, earlier: Earlier) -> Text:
     """Say what is about to happen."""
     text = Text(
         f"A PolyAI stand-in runs on this machine, at {simulator.audio_url}. It has {CONVERSATIONS} "
         "calls with three recordings each, and some of its answers go wrong on purpose."
     )
-    if goes_on:
+    if earlier is Earlier.STOPPED:
         text.append(" An earlier demo was stopped here: this one goes on with it.")
+    elif earlier is Earlier.REPLACED:
+        text.append(
+            f" The finished demo that was in {folder.root} is removed, and this one begins anew."
+        )
     return text.append("\n")
 
 
