@@ -3,7 +3,8 @@ What a run is going to take: pure arithmetic, from counts and call lengths to by
 
 The formulas, for each direction:
 
-- audio = length of the calls x (audio per second of call); a call without a length has the mean one.
+- audio = length of the calls x (audio per second of call); a recording whose call's length nobody
+  tells has the mean of those that are saved, else that of the calls whose length is known.
 - bytes = audio x (bytes per second of audio).
 - time = the longest of recordings / (recordings per second) and bytes / (bytes per second), at the
   pace of the latest runs and below what was set as a ceiling.
@@ -13,6 +14,7 @@ What the archive has seen is believed; where it has seen nothing, the defaults b
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from bulkaudio.model import Direction
@@ -63,17 +65,42 @@ class Held:
     paired_call_seconds: float = 0.0
 
 
+class Basis(StrEnum):
+    """What the mean length of a recording was taken from."""
+
+    SAVED = "saved"
+    """Recordings of this direction that the archive holds."""
+    OTHER_DIRECTIONS = "other_directions"
+    """Recordings of the archive's other directions: all are sides of the same calls."""
+    NAMED = "named"
+    """Calls that are to be fetched and whose length was told."""
+    ASSUMED = "assumed"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """What one recording of a direction is expected to be like."""
+    """
+    What one recording of a direction is expected to be like.
+
+    Attributes:
+        basis: Of `mean_audio_seconds`.
+        is_size_measured: Whether saved recordings say how many bytes a second has.
+    """
 
     bytes_per_audio_second: float
     audio_per_call_second: float
     mean_audio_seconds: float
+    basis: Basis
+    is_size_measured: bool
 
     @classmethod
-    def of(cls, load: Load, held: Held) -> "Rates":
-        """Believe what was measured; else what is planned; else the defaults."""
+    def of(cls, load: Load, held: Held, all_held: Held) -> "Rates":
+        """
+        Believe what was measured; else what is planned; else the defaults.
+
+        Args:
+            all_held: Of all directions together.
+        """
         is_measured = held.audio_seconds >= ENOUGH_S
         ratio = (
             held.paired_audio_seconds / held.paired_call_seconds
@@ -81,17 +108,21 @@ class Rates:
             else AUDIO_PER_CALL_S
         )
         if held.recordings and is_measured:
-            mean = held.audio_seconds / held.recordings
+            basis, mean = Basis.SAVED, held.audio_seconds / held.recordings
         elif load.known:
-            mean = load.call_seconds / load.known * ratio
+            basis, mean = Basis.NAMED, load.call_seconds / load.known * ratio
+        elif all_held.recordings and all_held.audio_seconds >= ENOUGH_S:
+            basis, mean = Basis.OTHER_DIRECTIONS, all_held.audio_seconds / all_held.recordings
         else:
-            mean = CALL_S * ratio
+            basis, mean = Basis.ASSUMED, CALL_S * ratio
         return cls(
             bytes_per_audio_second=held.bytes / held.audio_seconds
             if is_measured
             else BYTES_PER_AUDIO_S,
             audio_per_call_second=ratio,
             mean_audio_seconds=mean,
+            basis=basis,
+            is_size_measured=is_measured,
         )
 
 

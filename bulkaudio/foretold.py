@@ -1,8 +1,8 @@
 """What was found out about a download that has not happened, and how it is gathered."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,25 @@ from bulkaudio.events import Emit
 from bulkaudio.forecast import Held, Limits, Load, Rates, Share
 from bulkaudio.ledger.lookup import PURGED, SAVED
 from bulkaudio.ledger.planning import PUT_OFF
-from bulkaudio.ledger.rehearsal import Sums
+from bulkaudio.ledger.rehearsal import Rehearsed
 from bulkaudio.model import BareConversations, Batch, Direction, Plan, Status
 from bulkaudio.observe.tally import Counts, Tally
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """Starts of the earliest and of the latest of some calls."""
+
+    first: datetime
+    last: datetime
+
+    @classmethod
+    def over(cls, starts: Iterable[datetime | None], before: "Span | None") -> "Span | None":
+        """Widen a span by what is known of these."""
+        known = [each for each in starts if each is not None]
+        if before is not None:
+            known += [before.first, before.last]
+        return cls(first=min(known), last=max(known)) if known else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +41,7 @@ class Foretold:
     Attributes:
         is_new: There is no archive yet.
         counts: As its summary would have them; `open` is what is to be fetched.
-        first, last: Starts of the earliest and of the latest call that the source named.
+        named, left: Starts of the calls that the source named, and of those that earlier runs left.
         free_bytes: Where the archive is, or would be.
     """
 
@@ -36,8 +52,8 @@ class Foretold:
     shares: Sequence[Share]
     duration_s: float | None
     limits: Limits
-    first: datetime | None
-    last: datetime | None
+    named: Span | None
+    left: Span | None
     free_bytes: int
     min_free_bytes: int
     stops_at: str | None
@@ -74,21 +90,32 @@ class Gathering:
     held: dict[Direction, Held] = field(default_factory=dict)
     sums: Counter[tuple[Direction, str]] = field(default_factory=Counter)
     backlog: Counter[Direction] = field(default_factory=Counter)
-    first: datetime | None = None
-    last: datetime | None = None
+    named: Span | None = None
+    left: Span | None = None
 
-    def left(self, plan: Plan) -> None:
+    def take_left(self, plan: Plan) -> None:
         """Take a page of the backlog."""
         self.backlog.update(task.recording.direction for task in plan.todo)
+        self.left = Span.over((task.recording.started_at for task in plan.todo), self.left)
         self._load(plan, {})
 
-    def planned(self, batch: Batch, plan: Plan, sums: Sums) -> None:
+    def take(self, batch: Batch, found: Rehearsed) -> None:
         """Take a batch of the source."""
-        self.sums.update(sums)
-        if starts := starts_of(batch):
-            self.first = min(starts if self.first is None else [*starts, self.first])
-            self.last = max(starts if self.last is None else [*starts, self.last])
-        self._load(plan, lengths_of(batch))
+        self.sums.update(found.sums)
+        self.named = Span.over(starts_of(batch), self.named)
+        lengths = lengths_of(batch)
+        self._load(found.plan, lengths)
+        for conversation_id, direction in found.told:
+            self._learn(direction, lengths[conversation_id])
+
+    def _learn(self, direction: Direction, length: float) -> None:
+        """Take the length of a call whose recording was taken without."""
+        before = self.loads.get(direction, Load())
+        # One without a date may be left out where the layout needs it, and is named all the same.
+        if before.known < before.recordings:
+            self.loads[direction] = replace(
+                before, known=before.known + 1, call_seconds=before.call_seconds + length
+            )
 
     def _load(self, plan: Plan, lengths: Mapping[str, float]) -> None:
         for task in plan.todo:
@@ -101,10 +128,20 @@ class Gathering:
                 call_seconds=before.call_seconds + (length or 0.0),
             )
 
+    @property
+    def all_held(self) -> Held:
+        """What is held of all directions together."""
+        held = self.held.values()
+        return Held(
+            recordings=sum(each.recordings for each in held),
+            bytes=sum(each.bytes for each in held),
+            audio_seconds=sum(each.audio_seconds for each in held),
+        )
+
     def share(self, direction: Direction, limits: Limits) -> Share:
         """Foretell one direction."""
         load = self.loads.get(direction, Load())
-        rates = Rates.of(load, self.held.get(direction, Held()))
+        rates = Rates.of(load, self.held.get(direction, Held()), self.all_held)
         estimate = forecast.estimate(load, rates)
         deferred = Status.DEFERRED.value
         return Share(

@@ -117,7 +117,7 @@ class _Rehearsal:
         for name in ("region", "agent"):
             require(self.kept.get(name), f"--{name}")
         source, windows = await self._source(choices, stack)
-        await self._measure(choices.directions)
+        await self._measure()
         await self._read(source, choices.directions, choices)
         limits = await self._limits()
         shares = [gathering.share(direction, limits) for direction in choices.directions]
@@ -133,8 +133,8 @@ class _Rehearsal:
             shares=shares,
             duration_s=seconds,
             limits=limits,
-            first=gathering.first,
-            last=gathering.last,
+            named=gathering.named,
+            left=gathering.left,
             free_bytes=await asyncio.to_thread(free_bytes, place.out),
             min_free_bytes=place.min_free_bytes,
             stops_at=self._stop(counts, size, seconds),
@@ -173,18 +173,18 @@ class _Rehearsal:
         async for left in backlog() if backlog is not None else _nothing():
             plan, undated = dated_tasks(left) if needs_dates else (left, ())
             gathering.emit(Planned(plan=plan, rejected=undated, from_backlog=True))
-            gathering.left(plan)
+            gathering.take_left(plan)
         async for read in source.batches():
             batch = dated(read) if needs_dates else read
-            plan, sums = await self.ledger.rehearse(batch, directions, datetime.now(UTC))
-            gathering.emit(Planned(plan=plan, rejected=batch.rejected, skipped=batch.skipped))
-            gathering.planned(batch, plan, sums)
+            found = await self.ledger.rehearse(batch, directions, datetime.now(UTC))
+            gathering.emit(Planned(plan=found.plan, rejected=batch.rejected, skipped=batch.skipped))
+            gathering.take(batch, found)
             await self._pair(batch, directions)
 
-    async def _measure(self, directions: Sequence[Direction]) -> None:
-        """Look up what the archive holds already."""
+    async def _measure(self) -> None:
+        """Look up what the archive holds already, also of directions that are not asked for."""
         for (direction, status), total in (await self.ledger.totals()).items():
-            if status is Status.SAVED and direction in directions:
+            if status is Status.SAVED:
                 self.gathering.held[direction] = Held(
                     recordings=total.count, bytes=total.bytes, audio_seconds=total.seconds
                 )

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from bulkaudio.forecast import (
     BYTES_PER_AUDIO_S,
     CALL_S,
+    Basis,
     Held,
     Limits,
     Load,
@@ -52,9 +53,29 @@ def test_sizes_come_from_lengths_and_from_what_was_seen(
     load: Load, held: Held, audio: float, size: float
 ) -> None:
     """Each kind of knowledge, alone and together."""
-    found = estimate(load, Rates.of(load, held))
+    found = estimate(load, Rates.of(load, held, held))
     assert found.audio_seconds == pytest.approx(audio)
     assert found.bytes == pytest.approx(size)
+
+
+@pytest.mark.parametrize(
+    ("load", "held", "all_held", "told"),
+    [
+        (Load(recordings=2), ARCHIVE, ARCHIVE, (Basis.SAVED, 200.0)),
+        (Load(recordings=2), NOTHING, ARCHIVE, (Basis.OTHER_DIRECTIONS, 200.0)),
+        (Load(recordings=2, known=1, call_seconds=60.0), NOTHING, ARCHIVE, (Basis.NAMED, 60.0)),
+        (Load(recordings=2), NOTHING, NOTHING, (Basis.ASSUMED, CALL_S)),
+        # Less than a second says nothing, whosever it is.
+        (Load(), NOTHING, Held(recordings=9, audio_seconds=0.5), (Basis.ASSUMED, CALL_S)),
+    ],
+)
+def test_a_length_that_nobody_tells_is_taken_from_the_nearest_there_is(
+    load: Load, held: Held, all_held: Held, told: tuple[Basis, float]
+) -> None:
+    """Saved ones of the same side, those to be fetched, those of the other sides; else a guess."""
+    rates = Rates.of(load, held, all_held)
+    assert (rates.basis, rates.mean_audio_seconds) == told
+    assert rates.is_size_measured == (held is ARCHIVE)
 
 
 def summary(saved: int, size: int, seconds: float) -> dict[str, Any]:
@@ -138,7 +159,7 @@ HELD = st.builds(
 @given(LOADS, HELD)
 def test_estimates_are_finite_and_grow_with_the_work(load: Load, held: Held) -> None:
     """Whatever was seen, however odd."""
-    rates = Rates.of(load, held)
+    rates = Rates.of(load, held, held)
     found = estimate(load, rates)
     assert math.isfinite(found.audio_seconds)
     assert found.bytes >= 0

@@ -1,10 +1,12 @@
 """``plan``: what a download would do is what it then does; and nothing is touched meanwhile."""
 
+import re
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,54 @@ async def test_what_was_seen_is_believed(stall: Stall) -> None:
     assert plan["is_pace_measured"]
     assert plan["duration_s"] > 0
     assert plan["first_call"] < plan["last_call"]
+
+
+async def test_what_earlier_runs_left_has_the_length_that_the_listing_tells(stall: Stall) -> None:
+    """It is considered before the listing is read, and is no guess for that."""
+    words = (*stall.window, *stall.whose, "--direction", "all")
+    fresh = await foretold(stall, *words)
+    await stall.run("download", *words, "--max-recordings", "1", "--concurrency", "1")
+    plan = await foretold(stall, *words)
+    counts = plan["counts"]
+    assert 0 < counts["backlog"] <= counts["to_fetch"] < fresh["counts"]["to_fetch"]
+    for share in plan["directions"].values():
+        assert share["length_known"] == share["to_fetch"] > 0
+    assert plan["audio_seconds"] == pytest.approx(fresh["audio_seconds"], rel=0.2)
+    assert plan["audio_seconds"] < fresh["audio_seconds"]
+    page = (await stall.run("plan", *words)).stdout
+    assert f"Sizes rest on the calls' lengths, for {counts['to_fetch']} recordings;" in page
+
+
+async def test_what_no_source_names_has_the_mean_of_what_is_saved(stall: Stall) -> None:
+    """Of its direction, else of the others; else it is a guess, and says so."""
+    calls = stall.simulator.calls
+    ids = calls.recorded_ids()
+    await stall.run("download", *stall.window, *stall.whose, "--max-recordings", "12")
+    late = (*stall.whose, "--since", (calls.until - timedelta(minutes=1)).isoformat())
+    page = (await stall.run("plan", *late)).stdout
+    assert "the mean of what is saved, for" in page
+    csv = stall.csv(ids)
+    other = (await stall.run("plan", "--csv", csv, *stall.whose, "--direction", "user")).stdout
+    assert f"the mean of what is saved of other directions, for {len(ids)} recordings" in other
+    away = ("--csv", csv, *stall.whose[:-1], str(stall.cwd / "new"))
+    assert (
+        f"3m 00s a call, an assumption, for {len(ids)} recordings; telephony's"
+        in (await stall.run("plan", *away)).stdout
+    )
+
+
+async def test_calls_of_the_backlog_are_told_from_those_of_the_window(stall: Stall) -> None:
+    """A first call before ``--since`` would look like a mistake."""
+    calls = stall.simulator.calls
+    await stall.run("download", *stall.window, *stall.whose, "--max-recordings", "2")
+    since = calls.since + (calls.until - calls.since) / 2
+    words = (*stall.whose, "--since", since.isoformat(), "--until", calls.until.isoformat())
+    plan = await foretold(stall, *words)
+    assert datetime.fromisoformat(plan["backlog_first_call"]) < since
+    assert since <= datetime.fromisoformat(plan["first_call"])
+    page = (await stall.run("plan", *words)).stdout
+    assert re.search(r"Left over from earlier runs: \d+ recordings of these; first call 2026", page)
+    assert "Of the window: first call 2026" in page
 
 
 async def test_after_a_kill_nothing_is_mended_by_looking(tmp_path: Path) -> None:

@@ -82,7 +82,8 @@ async def test_a_rehearsal_is_the_planning_that_follows(
         reading = await ReadOnlyLedger.reading(path, is_new_allowed=False)
         foretold = []
         for each in batches:
-            plan, sums = await reading.rehearse(Batch(conversations=tuple(each)), sides, NOW)
+            rehearsed = await reading.rehearse(Batch(conversations=tuple(each)), sides, NOW)
+            plan, sums = rehearsed.plan, rehearsed.sums
             counted = {
                 "saved": plan.already,
                 "absent": plan.absent,
@@ -104,6 +105,27 @@ async def test_a_rehearsal_is_the_planning_that_follows(
         ]
         await ledger.aclose()
     assert foretold == planned
+
+
+async def test_the_length_of_what_was_left_is_told_once(tmp_path: Path) -> None:
+    """By the first that names its call with one, of those that were considered before the source."""
+    path, side = tmp_path / "ledger.db", Direction.USER
+    ledger = await Ledger.open(path, is_new_allowed=True)
+    left = [outcome((id_, side, Status.FAILED, NOW)) for id_ in ("CA1", "CA2")]
+    await ledger.settle([*left, outcome(("CA3", side, Status.ABSENT, NOW))], "run-1", NOW)
+    await ledger.aclose()
+    reading = await ReadOnlyLedger.reading(path, is_new_allowed=False)
+    plan, _ = await reading.backlog([side], NOW, after=0, limit=9)
+    assert [task.recording.conversation_id for task in plan.todo] == ["CA1", "CA2"]
+
+    async def told(*named: tuple[str, float | None]) -> Sequence[tuple[str, Direction]]:
+        calls = tuple(Conversation(id=id_, duration_s=seconds) for id_, seconds in named)
+        return (await reading.rehearse(Batch(conversations=calls), [side], NOW)).told
+
+    assert await told(("CA1", None), ("CA3", 9.0), ("CA4", 9.0)) == []
+    assert await told(("CA1", 9.0), ("CA4", 9.0), ("CA1", 9.0)) == [("CA1", side)]
+    assert await told(("CA1", 9.0), ("CA2", 9.0), ("CA9999", 9.0)) == [("CA2", side)]
+    await reading.aclose()
 
 
 async def test_an_old_ledger_is_brought_up_to_date_in_a_copy(tmp_path: Path) -> None:

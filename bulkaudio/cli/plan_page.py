@@ -1,6 +1,7 @@
 """What the command ``plan`` found out, as a document and as a page; and how far it is meanwhile."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from bulkaudio.forecast import Share
-from bulkaudio.foretold import Foretold
+from bulkaudio.forecast import CALL_S, Basis, Share
+from bulkaudio.foretold import Foretold, Span
 from bulkaudio.observe.page import plural
 from bulkaudio.observe.progress import bar_row
 from bulkaudio.observe.summary import utc_text
@@ -20,6 +21,14 @@ from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, format_duration
 
 SCHEMA = "bulkaudio.plan/1"
+
+GROUNDS = {
+    Basis.SAVED: "the mean of what is saved",
+    Basis.OTHER_DIRECTIONS: "the mean of what is saved of other directions",
+    Basis.NAMED: "the mean of those calls",
+    Basis.ASSUMED: f"{format_duration(CALL_S)} a call, an assumption",
+}
+"""Where the length of a call comes from that nobody tells."""
 
 HEADINGS = ("recordings", "already", "no recording", "not yet", "to fetch", "size", "audio", "time")
 
@@ -69,8 +78,10 @@ def document(plan: Foretold) -> dict[str, Any]:
         "audio_seconds": round(plan.audio_seconds, 3),
         "duration_s": _rounded(plan.duration_s),
         "is_pace_measured": plan.limits.is_measured,
-        "first_call": plan.first and utc_text(plan.first),
-        "last_call": plan.last and utc_text(plan.last),
+        "first_call": plan.named and utc_text(plan.named.first),
+        "last_call": plan.named and utc_text(plan.named.last),
+        "backlog_first_call": plan.left and utc_text(plan.left.first),
+        "backlog_last_call": plan.left and utc_text(plan.left.last),
         "free_bytes": plan.free_bytes,
         "min_free_bytes": plan.min_free_bytes,
         "fits": plan.fits,
@@ -93,6 +104,10 @@ def _share(share: Share) -> dict[str, Any]:
         "duration_s": _rounded(share.duration_s),
         "bytes_per_audio_second": round(rates.bytes_per_audio_second, 3),
         "audio_per_call_second": round(rates.audio_per_call_second, 4),
+        "length_known": share.load.known,
+        "mean_audio_seconds": round(rates.mean_audio_seconds, 3),
+        "mean_basis": rates.basis.value,
+        "is_size_measured": rates.is_size_measured,
     }
 
 
@@ -160,10 +175,13 @@ def _table(plan: Foretold) -> Table:
 def _details(plan: Foretold) -> Iterator[Text]:
     counts = plan.counts
     if plan.backlog:
-        yield Text(f"Left over from earlier runs: {plural(plan.backlog, 'recording')} of these.")
-    if plan.first is not None and plan.last is not None:
-        first, last = (f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (plan.first, plan.last))
-        yield Text(f"First call {first}, last {last}.")
+        left = f"Left over from earlier runs: {plural(plan.backlog, 'recording')} of these"
+        yield Text(left + (f"; {_calls(plan.left)}." if plan.left else "."))
+    if plan.named is not None:
+        where = "the file" if plan.scope["source"] == "csv" else "the window"
+        yield Text(f"Of {where}: {_calls(plan.named)}.")
+    if counts.open:
+        yield Text(f"Sizes rest on {'; '.join(_grounds(plan.shares))}.")
     if counts.skipped:
         yield Text(f"{plural(counts.skipped, 'chat')} left out: they have no recording.")
     if counts.rejected:
@@ -172,6 +190,26 @@ def _details(plan: Foretold) -> Iterator[Text]:
             "lines and ends with exit code 3.",
             style="yellow",
         )
+
+
+def _calls(span: Span) -> str:
+    first, last = (f"{each:%Y-%m-%dT%H:%M:%SZ}" for each in (span.first, span.last))
+    return f"first call {first}, last {last}"
+
+
+def _grounds(shares: Sequence[Share]) -> Iterator[str]:
+    """Say what the estimates were taken from, all directions together."""
+    known = sum(share.load.known for share in shares)
+    if known:
+        yield f"the calls' lengths, for {plural(known, 'recording')}"
+    unknown = Counter[Basis]()
+    for share in shares:
+        unknown[share.rates.basis] += share.load.recordings - share.load.known
+    for basis, count in unknown.items():
+        if count:
+            yield f"{GROUNDS[basis]}, for {plural(count, 'other' if known else 'recording')}"
+    if not all(share.rates.is_size_measured for share in shares if share.load.recordings):
+        yield "telephony's 16 kB a second, where nothing is saved yet"
 
 
 def _disk(plan: Foretold) -> Text:

@@ -28,7 +28,7 @@ from bulkaudio.ledger.database import (
 from bulkaudio.ledger.faults import missing, translated
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.migrations import MIGRATIONS, migrate, version_of
-from bulkaudio.model import Batch, Conversation, Direction, Plan
+from bulkaudio.model import Batch, Conversation, Direction
 from bulkaudio.stores.lock import Glimpse
 
 T = TypeVar("T")
@@ -151,7 +151,7 @@ class ReadOnlyLedger(Ledger):
 
     async def rehearse(
         self, batch: Batch, directions: Sequence[Direction], now: datetime
-    ) -> tuple[Plan, rehearsal.Sums]:
+    ) -> rehearsal.Rehearsed:
         """Say what a run would do about a batch; batches after it count as of the same run."""
         return await self._database.read(
             lambda connection: rehearsal.Rehearsal(

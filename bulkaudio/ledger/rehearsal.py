@@ -41,12 +41,45 @@ class Measured:
     bytes: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsed:
+    """
+    What a run would do about a batch.
+
+    Attributes:
+        told: Recordings of the backlog whose calls the batch names with their length, and that no
+            batch has named so before.
+    """
+
+    plan: Plan
+    sums: Sums
+    told: Sequence[tuple[str, Direction]]
+
+
 class Foreseen(Seen):
-    """What was considered so far, and how many rowids behind the ledger's last one it took."""
+    """
+    What was considered so far, and how many rowids behind the ledger's last one it took.
+
+    The ledger keeps no call's length. What earlier runs left is considered before the source is read,
+    and mostly the source names it again, with the length: one more bit a row remembers which that is.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.taken = 0
+        self._left: bytes | None = None
+        self._told = Seen()
+
+    def begin(self) -> None:
+        """Take all that was considered before the first batch for the backlog."""
+        if self._left is None:
+            self._left = bytes(self._bits)
+
+    def tell(self, rowid: int) -> bool:
+        """Whether this row is of the backlog, and its length is told for the first time."""
+        left, place = self._left or b"", rowid >> 3
+        is_left = place < len(left) and left[place] >> (rowid & 7) & 1
+        return bool(is_left) and self._told.add(rowid)
 
 
 class Rehearsal(Planner):
@@ -62,13 +95,16 @@ class Rehearsal(Planner):
         super().__init__(connection, directions, now, seen)
         connection.execute(_TABLE)
         self._foreseen = seen
+        seen.begin()
+        self._told: list[tuple[str, Direction]] = []
         self._next_id += seen.taken
         self._sums = Counter[tuple[str, str]]()
 
-    def rehearse(self, batch: Batch) -> tuple[Plan, Sums]:
+    def rehearse(self, batch: Batch) -> Rehearsed:
         """Say what a run would do about a batch, also by direction."""
         plan = self.plan(replace(batch, bookmark=None))
-        return plan, {(Direction(side), kind): n for (side, kind), n in self._sums.items()}
+        sums = {(Direction(side), kind): n for (side, kind), n in self._sums.items()}
+        return Rehearsed(plan=plan, sums=sums, told=self._told)
 
     def _pass_settled(self, conversations: Sequence[Conversation]) -> Sequence[Conversation]:
         left = super()._pass_settled(conversations)
@@ -81,6 +117,13 @@ class Rehearsal(Planner):
             for row in self._connection.execute(_FRESH, (chunk,)):
                 self._known[row[0], row[1]] = row[2:]
         return left
+
+    def _consider(self, conversation: Conversation) -> None:
+        for direction in self._directions if conversation.duration_s else ():
+            row = self._known.get((conversation.id, direction))
+            if row is not None and self._foreseen.tell(row[0]):
+                self._told.append((conversation.id, Direction(direction)))
+        super()._consider(conversation)
 
     def _sort(self, conversation: Conversation, direction: str, row: Known) -> str:
         kind = super()._sort(conversation, direction, row)
