@@ -15,10 +15,10 @@ from bulkaudio.cli.options import (
     DownloadOptions,
     KeyOptions,
     OutputOptions,
-    SourceOptions,
     WhatOptions,
     WhereOptions,
 )
+from bulkaudio.cli.source_options import SourceOptions
 
 if TYPE_CHECKING:
     from bulkaudio.demo import Earlier, Folder

@@ -17,10 +17,10 @@ from bulkaudio.cli.options import (
     KeyOptions,
     ProfileOption,
     ProxyOption,
-    SourceOptions,
     WhatOptions,
     WhereOptions,
 )
+from bulkaudio.cli.source_options import SourceOptions
 from bulkaudio.errors import BulkAudioError, UsageError
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import fields
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
-from bulkaudio.cli.options import DownloadOptions, KeyOptions, SourceOptions
+from bulkaudio.cli.options import DownloadOptions, KeyOptions
+from bulkaudio.cli.source_options import SourceOptions
 from bulkaudio.cli.values import needs_file
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Noted
