@@ -1,9 +1,10 @@
 """``plan``: what a download would do is what it then does; and nothing is touched meanwhile."""
 
+import io
 import re
 import signal
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,9 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from bulkaudio.cli.gaps_found import GapsView
+from bulkaudio.cli.plan_page import PlanView
 from bulkaudio.errors import ArchiveBusyError
+from bulkaudio.events import GateMoved
 from bulkaudio.ledger.readonly import ReadOnlyLedger
+from bulkaudio.observe.progress import View
+from bulkaudio.observe.tally import Tally
 from bulkaudio.simulator import Simulator
 from bulkaudio.stores.lock import ArchiveLock
 from tests.forked import run_forked
@@ -201,6 +208,53 @@ async def test_after_a_kill_nothing_is_mended_by_looking(tmp_path: Path) -> None
         assert plan["counts"]["already"] + plan["counts"]["to_fetch"] == 600
         assert plan["counts"]["already"] == len(saved)
         assert any("was killed" in note for note in plan["notes"])
+
+
+@pytest.mark.parametrize(("given", "waits"), [((), "1m 0"), (("--give-up-after", "5s"), "5")])
+async def test_a_look_does_not_wait_as_long_as_a_night(
+    stall: Stall, given: tuple[str, ...], waits: str
+) -> None:
+    """A host that is down ends it after a minute, or as it was told; a download waits longer."""
+    await stall.run("download", *stall.window, *stall.whose)
+    looks = [("plan", *stall.window, *stall.whose), ("gaps", str(stall.archive), "--relist")]
+    for words in looks:
+        order = stall.order(*words, *given, BULKAUDIO_CONVERSATIONS_URL="http://127.0.0.1:9")
+        ended = await run_forked(replace(order, speed=30.0))
+        assert (ended.code, ended.stdout) == (5, ""), ended.stderr
+        assert f"gave no good answer for {waits}" in ended.stderr
+        assert "--give-up-after sets how long to wait" in ended.stderr
+
+
+@pytest.mark.parametrize("view", [PlanView, GapsView])
+def test_a_look_says_that_it_waits(view: Callable[[Tally], View]) -> None:
+    """And for what, in the line of every minute and below the bar."""
+    tally = Tally()
+    shown = view(tally)
+    assert "waiting" not in shown.line()
+    moved = GateMoved(host="h", slots=1, closed_s=25.0, reason="the connection failed")
+    tally(moved)
+    for text in (shown.line(), drawn(shown)):
+        assert "waiting 25s: the connection failed" in text
+        assert "at once" not in text, "a listing is asked page by page"
+
+
+def drawn(view: View) -> str:
+    """Draw it on a narrow terminal."""
+    screen = Console(width=80, file=io.StringIO())
+    with screen.capture() as captured:
+        screen.print(view.render())
+    return captured.get()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+async def test_a_look_says_on_stderr_that_it_waits(stall: Stall) -> None:
+    """Before it gives up, also where stderr is no terminal."""
+    words = ("plan", *stall.window, *stall.whose)
+    ended = await stall.run(*words, BULKAUDIO_CONVERSATIONS_URL="http://127.0.0.1:9")
+    assert ended.code == 5
+    line = next(line for line in ended.stderr.splitlines() if "retries" in line)
+    assert "0 conversations, 0 recordings to fetch, " in line
 
 
 async def test_another_run_is_not_disturbed(stall: Stall) -> None:

@@ -17,7 +17,7 @@ from bulkaudio.naming import printable
 from bulkaudio.ping_url import PingUrl
 from bulkaudio.polyai.hosts import canonical_region
 from bulkaudio.remember import Choices
-from bulkaudio.settings import DEFAULT_LAYOUT, ListingQuery
+from bulkaudio.settings import DEFAULT_LAYOUT, ListingQuery, Pace
 from bulkaudio.timetable import Timetable
 
 HIDDEN = "***"
@@ -79,6 +79,7 @@ LEFT_OPEN = {
     "direction": [Direction.COMBINED.value],
     "metadata": Metadata.NONE.value,
     "layout": DEFAULT_LAYOUT,
+    "give-up-after": Pace().give_up_after_s,
 }
 """What counts where neither the user nor an archive says anything."""
 

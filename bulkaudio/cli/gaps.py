@@ -13,6 +13,7 @@ from cyclopts import Group, Parameter
 from bulkaudio.cli import values
 from bulkaudio.cli.options import (
     KEYS,
+    LOOK_GIVES_UP_S,
     CaBundleOption,
     ConfigOption,
     Directions,
@@ -51,6 +52,15 @@ class RelistOptions:
     agent: Annotated[
         str | None, Parameter(metavar="ID", help="Agent, where the archive does not remember it.")
     ] = None
+    give_up_after: Annotated[
+        float,
+        Parameter(
+            metavar="TIME",
+            converter=values.duration,
+            show_default=lambda _: "1m",
+            help="Stop asking when PolyAI has not answered well for so long.",
+        ),
+    ] = LOOK_GIVES_UP_S
     ca_bundle: CaBundleOption = None
     proxy: ProxyOption = None
     progress: ProgressOption = "auto"
@@ -172,7 +182,7 @@ def _inquiry(
 
 def _request(archive: Path, options: GapsOptions, environ: Mapping[str, str]) -> "DownloadRequest":
     from bulkaudio.cli.request import key_lookup
-    from bulkaudio.settings import DownloadRequest, Place
+    from bulkaudio.settings import DownloadRequest, Pace, Place
 
     asked = options.relisting
     return DownloadRequest(
@@ -181,6 +191,7 @@ def _request(archive: Path, options: GapsOptions, environ: Mapping[str, str]) ->
         agent=asked.agent,
         find_keys=key_lookup(options.keys, environ),
         place=Place(out=archive),
+        pace=Pace(give_up_after_s=asked.give_up_after),
         audio_url=environ.get("BULKAUDIO_AUDIO_URL") or None,
         conversations_url=environ.get("BULKAUDIO_CONVERSATIONS_URL") or None,
         ca_bundle=asked.ca_bundle.expanduser() if asked.ca_bundle else None,

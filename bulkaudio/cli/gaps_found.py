@@ -16,7 +16,7 @@ from bulkaudio.inquiry import Gaps
 from bulkaudio.naming import printable
 from bulkaudio.observe.outlets import is_archives_own, write_whole
 from bulkaudio.observe.page import plural
-from bulkaudio.observe.progress import bar_row
+from bulkaudio.observe.progress import listing_bar, listing_line
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.tally import Tally
 from bulkaudio.windows import day_of
@@ -42,11 +42,14 @@ class GapsView:
 
     def line(self) -> str:
         """Say it in one line."""
-        return f"{plural(self.tally.snapshot().counts.conversations, 'conversation')} listed"
+        return listing_line(self._words(), self.tally)
 
     def render(self) -> RenderableType:
         """Draw it."""
-        return bar_row(None, 0, self.line())
+        return listing_bar(self._words(), self.tally)
+
+    def _words(self) -> str:
+        return f"{plural(self.tally.snapshot().counts.conversations, 'conversation')} listed"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,6 +49,9 @@ ProxyOption = Annotated[
 ]
 """Of every command that asks PolyAI, beside `CaBundleOption`."""
 
+LOOK_GIVES_UP_S = 60.0
+"""Somebody waits for a look; a night can wait longer for its calls."""
+
 ProgressOption = Annotated[
     Literal["auto", "on", "off"], Parameter(help="A bar on terminals, elsewhere one line a minute.")
 ]
@@ -171,14 +174,15 @@ class HowOptions:
         ),
     ] = 5
     give_up_after: Annotated[
-        float,
+        float | None,
         Parameter(
             metavar="TIME",
             converter=values.duration,
             show_default=lambda _: "15m",
-            help="End the run when PolyAI has not answered well for so long.",
+            help="End the run when PolyAI has not answered well for so long; plan and gaps, "
+            "without this, after 1m.",
         ),
-    ] = 900.0
+    ] = None
     ca_bundle: CaBundleOption = None
     proxy: ProxyOption = None
 

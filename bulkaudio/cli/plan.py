@@ -2,10 +2,11 @@
 
 import json as json_text
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from bulkaudio.cli.options import DEFAULTS, DownloadOptions
+from bulkaudio.cli.options import DEFAULTS, LOOK_GIVES_UP_S, DownloadOptions
 
 if TYPE_CHECKING:
     from bulkaudio.foretold import Foretold
@@ -37,7 +38,9 @@ def _foretell(options: DownloadOptions) -> "Foretold":
     from bulkaudio.observe.tally import Tally
     from bulkaudio.rehearse import rehearse
 
-    output = options.output
+    output, how = options.output, options.how
+    if how.give_up_after is None:
+        options = replace(options, how=replace(how, give_up_after=LOOK_GIVES_UP_S))
     request = make_request(options, now=datetime.now(UTC))
     words = window_words(request)
     if words and not output.quiet and output.log_format == "text":

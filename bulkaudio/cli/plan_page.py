@@ -14,7 +14,7 @@ from rich.text import Text
 from bulkaudio.forecast import CALL_S, Basis, Share
 from bulkaudio.foretold import Foretold, Span
 from bulkaudio.observe.page import plural
-from bulkaudio.observe.progress import bar_row
+from bulkaudio.observe.progress import listing_bar, listing_line
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.tally import Tally
 from bulkaudio.observe.terminal import Trimmed
@@ -41,14 +41,16 @@ class PlanView:
 
     def line(self) -> str:
         """Say it in one line."""
-        counts = self.tally.snapshot().counts
-        return (
-            f"{plural(counts.conversations, 'conversation')}, {counts.open:,} recordings to fetch"
-        )
+        return listing_line(self._words(), self.tally)
 
     def render(self) -> RenderableType:
         """Draw it."""
-        return bar_row(None, 0, self.line())
+        return listing_bar(self._words(), self.tally)
+
+    def _words(self) -> str:
+        counts = self.tally.snapshot().counts
+        found = plural(counts.conversations, "conversation")
+        return f"{found}, {plural(counts.open, 'recording')} to fetch"
 
 
 def document(plan: Foretold) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def make_request(
     environ = os.environ if environ is None else environ
     source, what, how = options.source, options.what, options.how
     _check(options)
-    concurrency, report = how.concurrency, options.output.report
+    report = options.output.report
     return DownloadRequest(
         region=what.region,
         account=what.account,
@@ -68,13 +68,7 @@ def make_request(
         limit=what.limit,
         fail_on_empty=source.fail_on_empty,
         place=_place(options),
-        pace=Pace(
-            concurrency=concurrency if isinstance(concurrency, int) else None,
-            max_rate=how.max_rate,
-            bandwidth=how.bandwidth.within(parse_zone(source.tz)),
-            attempts=how.attempts,
-            give_up_after_s=how.give_up_after,
-        ),
+        pace=_pace(options),
         budgets=Budgets(
             max_recordings=options.stop.max_recordings,
             max_bytes=options.stop.max_bytes,
@@ -185,6 +179,17 @@ def _given(options: SourceOptions) -> list[str]:
         for each in fields(options)
         if getattr(options, each.name) != getattr(default, each.name)
     ]
+
+
+def _pace(options: DownloadOptions) -> Pace:
+    how, patience = options.how, options.how.give_up_after
+    return Pace(
+        concurrency=how.concurrency if isinstance(how.concurrency, int) else None,
+        max_rate=how.max_rate,
+        bandwidth=how.bandwidth.within(parse_zone(options.source.tz)),
+        attempts=how.attempts,
+        give_up_after_s=Pace().give_up_after_s if patience is None else patience,
+    )
 
 
 def _place(options: DownloadOptions) -> Place:

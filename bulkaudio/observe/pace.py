@@ -65,9 +65,13 @@ def rate_words(rate: Rate) -> str:
 
 def state_words(snapshot: Snapshot) -> list[str]:
     """Say what else is worth knowing now, each in a few words."""
+    slots = [] if snapshot.slots is None else [f"{snapshot.slots} at once"]
+    return slots + trouble_words(snapshot)
+
+
+def trouble_words(snapshot: Snapshot) -> list[str]:
+    """Say what does not go well, and what is waited for."""
     counts, words = snapshot.counts, []
-    if snapshot.slots is not None:
-        words.append(f"{snapshot.slots} at once")
     for count, name in (
         (counts.failed, "failed"),
         (counts.deferred, "not yet"),

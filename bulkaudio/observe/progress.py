@@ -6,7 +6,7 @@ for it.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from functools import partial
@@ -25,6 +25,7 @@ from bulkaudio.observe.pace import (
     remaining_s,
     state_words,
     status_line,
+    trouble_words,
 )
 from bulkaudio.observe.tally import Tally
 from bulkaudio.observe.terminal import console, is_lively, is_terminal
@@ -139,9 +140,23 @@ class Bar:
             rate_words(rate),
             "" if left is None else f"{format_duration(round(left))} left",
         )
-        state = Text(", ".join(state_words(snapshot)), style="dim", no_wrap=True)
-        state.truncate(200, overflow="ellipsis")
-        return Group(bar_row(total, counts.settled, *words), state)
+        return Group(bar_row(total, counts.settled, *words), _dim(state_words(snapshot)))
+
+
+def listing_line(words: str, tally: Tally) -> str:
+    """Say how far a listing was read, and what it waits for, in one line."""
+    return ", ".join([words, *trouble_words(tally.snapshot())])
+
+
+def listing_bar(words: str, tally: Tally) -> RenderableType:
+    """Draw the same: nobody knows how long a listing is."""
+    return Group(bar_row(None, 0, words), _dim(trouble_words(tally.snapshot())))
+
+
+def _dim(words: Sequence[str]) -> Text:
+    text = Text(", ".join(words), style="dim", no_wrap=True)
+    text.truncate(200, overflow="ellipsis")
+    return text
 
 
 def bar_row(total: float | None, completed: float, *words: str) -> RenderableType:
