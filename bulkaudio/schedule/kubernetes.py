@@ -22,9 +22,11 @@ STOP_MARGIN_S = 30
 LATEST_START_S = 12 * 3600
 
 _RUN = """\
-trap 'kill -TERM "$child" 2>/dev/null' TERM INT
+trap 'stop=1' TERM INT
 "$@" &
 child=$!
+trap 'kill -TERM "$child" 2>/dev/null' TERM INT
+[ -z "$stop" ] || kill -TERM "$child" 2>/dev/null
 wait "$child"
 code=$?
 while kill -0 "$child" 2>/dev/null; do
@@ -34,7 +36,10 @@ done
 case $code in @FINE@) exit 0 ;; esac
 exit $code
 """
-"""A signal interrupts ``wait``, so that it is waited once more for the end of the drain."""
+"""
+A signal interrupts ``wait``, so that it is waited once more for the end of the drain. One that comes
+before the shell knows whom it has started is handed on then, and once: a second ends without a drain.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """The manifest: what Kubernetes takes, and how a pod ends."""
 
+import shutil
 import subprocess
 
 import pytest
@@ -88,19 +89,41 @@ def test_exit_codes_are_mapped_for_kubernetes(inside: Inside, code: int) -> None
     assert (fails["action"], ignores["action"]) == ("FailJob", "Ignore")
 
 
-def test_a_pod_that_is_told_to_stop_drains(inside: Inside) -> None:
+FORKS = "clone,clone3,fork,vfork"
+SLOW_FORK = (
+    *("strace", "-D", "-qq", "-o", "/dev/null"),
+    *("-e", f"trace={FORKS}", "-e", f"inject={FORKS}:delay_exit=500000"),
+)
+"""The shell learns half a second late whom it has started; ``-D`` leaves it our own child."""
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param((), id="later"),
+        pytest.param(
+            SLOW_FORK,
+            id="at once",
+            marks=pytest.mark.skipif(shutil.which("strace") is None, reason="strace is missing"),
+        ),
+    ],
+)
+def test_a_pod_that_is_told_to_stop_drains(inside: Inside, before: tuple[str, ...]) -> None:
     """The shell hands the signal on, and waits for the end of what it started."""
     program = inside.folder / "bulkaudio"
     program.write_text(
         "#!/bin/sh\ntrap 'sleep 0.3; echo drained; exit 143' TERM\necho ready\n"
-        "while :; do sleep 0.05; done\n"
+        'while [ -e "$0" ]; do sleep 0.05; done\n'
     )
     program.chmod(0o755)
-    command = pod_command(schedule(inside, "kubernetes", *BASE).stdout)
+    command = (*before, *pod_command(schedule(inside, "kubernetes", *BASE).stdout))
     environ = {"PATH": f"{inside.folder}:/usr/bin:/bin"}
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.terminate()
-        assert process.stdout.read() == "drained\n"
+        try:
+            assert process.communicate(timeout=20)[0] == "drained\n"
+        finally:
+            program.unlink()
         assert process.wait() == 143
