@@ -1,5 +1,5 @@
 """
-An archive on disk, held by one run: lock, ledger and store, opened in that order.
+An archive on disk, held by one run or looked at by many: lock, ledger and store, opened in that order.
 
 The archive remembers what must not change under it: region, agent, account, layout and whether
 redaction was asked for. `OpenArchive.bind` compares a run with that memory before any request.
@@ -8,11 +8,13 @@ redaction was asked for. `OpenArchive.bind` compares a run with that memory befo
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from bulkaudio.errors import UsageError
 from bulkaudio.ledger.faults import damaged
 from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.ledger.readonly import ReadOnlyLedger
 from bulkaudio.model import Direction
 from bulkaudio.naming import Layout, printable
 from bulkaudio.polyai.request import segment
@@ -20,7 +22,8 @@ from bulkaudio.purge import finish
 from bulkaudio.settings import DEFAULT_LAYOUT
 from bulkaudio.stores.disk import STATE_FOLDER, translated
 from bulkaudio.stores.local import LocalStore
-from bulkaudio.stores.lock import ArchiveLock
+from bulkaudio.stores.lock import ArchiveLock, Glimpse
+from bulkaudio.stores.reading import LocalReader
 
 LEDGER_FILE = "ledger.db"
 
@@ -94,19 +97,28 @@ OPTIONS = {
 }
 
 
-class OpenArchive:
-    """An archive whose lock this process holds; made by `open_archive`."""
+class SeenArchive:
+    """An archive that is looked at, and stays as it is; made by `look_into`."""
 
-    def __init__(self, root: Path, ledger: Ledger, store: LocalStore, layout: Layout) -> None:
+    def __init__(self, root: Path, ledger: Ledger, store: LocalReader, layout: Layout) -> None:
         self.root = root
         self.ledger = ledger
         self.store = store
         self.layout = layout
-        self.is_running = False
 
     async def remembered(self) -> Mapping[str, str]:
         """Everything pinned so far, by name."""
         return await self.ledger.pins()
+
+
+class OpenArchive(SeenArchive):
+    """An archive whose lock this process holds; made by `open_archive`."""
+
+    store: LocalStore
+
+    def __init__(self, root: Path, ledger: Ledger, store: LocalStore, layout: Layout) -> None:
+        super().__init__(root, ledger, store, layout)
+        self.is_running = False
 
     async def bind(self, identity: Identity) -> Mapping[str, str]:
         """
@@ -173,15 +185,14 @@ def is_archive(root: Path) -> bool:
 
 @asynccontextmanager
 async def open_archive(
-    root: Path, *, layout: str | None = None, is_brief: bool = False
+    root: Path, *, layout: str | None = None, is_freeing: bool = False
 ) -> AsyncIterator[OpenArchive]:
     """
     Take the lock, open ledger and store, and recover what an earlier run left half done.
 
     Args:
         layout: Of a new archive; an existing one refuses another than its own.
-        is_brief: For a look only: a run that wants the archive meanwhile waits, and an erasure that
-            was killed is left to others to finish.
+        is_freeing: For what makes room, so that a full disk keeps nobody from trying.
 
     Raises:
         ArchiveBusyError: Another run holds it.
@@ -191,20 +202,48 @@ async def open_archive(
     if layout is not None:
         Layout.parse(layout)  # refused before anything is touched
     async with AsyncExitStack() as stack:
-        state = await LocalStore.prepare(root)
-        await stack.enter_async_context(ArchiveLock(state / "lock", is_brief=is_brief))
+        state = await LocalStore.prepare(root, is_freeing=is_freeing)
+        await stack.enter_async_context(ArchiveLock(state / "lock"))
         is_new = await LocalStore.is_empty(root)
         ledger = await Ledger.open(state / LEDGER_FILE, is_new_allowed=is_new)
         stack.push_async_callback(ledger.aclose)
-        pins = await ledger.pins()
-        check_pins(pins, ledger.path)
-        effective = layout_of(pins, layout, root, has_saved=await ledger.has_saved())
-        store = await LocalStore.open(root, layout=effective)
+        effective = await _effective_layout(ledger, layout, root)
+        store = await LocalStore.open(root, layout=effective, is_freeing=is_freeing)
         stack.push_async_callback(store.aclose)
-        if not is_brief:
-            await finish(ledger, store)
+        await finish(ledger, store)
         await store.recover(ledger)
         yield OpenArchive(root, ledger, store, effective)
+
+
+@asynccontextmanager
+async def look_into(root: Path) -> AsyncIterator[SeenArchive]:
+    """
+    Read an archive and write nothing there, so that it may be a copy that nobody can write to.
+
+    What a killed run left half done is seen as the next one will take it up, except that an erasure
+    stays half done. A run that begins meanwhile waits a while.
+
+    Raises:
+        ArchiveBusyError: A run holds it.
+        StorageError, LedgerError: It cannot be read, or is damaged.
+    """
+    state = root / STATE_FOLDER
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(Glimpse(state / "lock"))
+        is_new = await LocalReader.is_empty(root)
+        ledger = await ReadOnlyLedger.reading(state / LEDGER_FILE, is_new_allowed=is_new)
+        stack.push_async_callback(ledger.aclose)
+        layout = await _effective_layout(ledger, None, root)
+        store = await LocalReader.reading(root, layout=layout)
+        stack.push_async_callback(store.aclose)
+        await ledger.suppose(await store.left_behind(ledger), datetime.now(UTC))
+        yield SeenArchive(root, ledger, store, layout)
+
+
+async def _effective_layout(ledger: Ledger, asked: str | None, root: Path) -> Layout:
+    pins = await ledger.pins()
+    check_pins(pins, ledger.path)
+    return layout_of(pins, asked, root, has_saved=await ledger.has_saved())
 
 
 def _agree(asked: str, kept: str | None) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from bulkaudio.archive import Identity, begins_anew, open_archive
+from bulkaudio.archive import Identity, begins_anew, look_into
 from bulkaudio.events import Emit
 from bulkaudio.gaps import Census, Frame, covering, merged
 from bulkaudio.ledger.listings import Window
@@ -73,7 +73,7 @@ async def inquire(inquiry: Inquiry, now: datetime, emit: Emit) -> Gaps:
         until=inquiry.until,
         counts_never_asked=inquiry.directions is not None,
     )
-    async with open_archive(inquiry.archive, is_brief=True) as held:
+    async with look_into(inquiry.archive) as held:
         ledger = held.ledger
         pins, has_saved = await ledger.pins(), await ledger.has_saved()
         windows = covering(await ledger.finished_listings(), _usual_scope(pins))

@@ -45,8 +45,7 @@ from bulkaudio.run import dated, dated_tasks
 from bulkaudio.settings import DownloadRequest
 from bulkaudio.sources.base import Source
 from bulkaudio.sources.csv_file import CsvSource
-from bulkaudio.stores.disk import STATE_FOLDER
-from bulkaudio.stores.local import TEMPORARY_FOLDER
+from bulkaudio.stores.disk import STATE_FOLDER, TEMPORARY_FOLDER
 
 RUNS = 5
 """So many of the latest runs say how fast it goes."""

@@ -20,6 +20,7 @@ from bulkaudio.model import Audio, Recording, Status
 from bulkaudio.policy import Reason
 from bulkaudio.stores.inspection import Inspection, Sight
 from bulkaudio.stores.local import LocalStore
+from bulkaudio.stores.reading import LocalReader
 
 T = TypeVar("T")
 
@@ -160,7 +161,7 @@ def ignore(_: Progress) -> None:
 
 
 async def verify(
-    ledger: Ledger, store: LocalStore, *, on_progress: Callable[[Progress], None] = ignore
+    ledger: Ledger, store: LocalReader, *, on_progress: Callable[[Progress], None] = ignore
 ) -> Report:
     """
     Read every saved recording, in constant memory.
@@ -212,14 +213,14 @@ async def quarantine(
     return moved
 
 
-async def _read_all(ledger: Ledger, store: LocalStore, tally: _Tally) -> None:
+async def _read_all(ledger: Ledger, store: LocalReader, tally: _Tally) -> None:
     position = 0
     while page := await ledger.saved_after(position, ROWS_PER_PAGE):
         position = page[-1].rowid
         await read_page(page, path_of, store, tally.add)
 
 
-async def _recall_lost(ledger: Ledger, store: LocalStore, tally: _Tally) -> None:
+async def _recall_lost(ledger: Ledger, store: LocalReader, tally: _Tally) -> None:
     """
     Find what an earlier repair moved aside and could not fetch again.
 
@@ -249,7 +250,7 @@ def path_of(row: LedgerRow) -> PurePosixPath:
 async def read_page(
     items: Sequence[T],
     path_of: Callable[[T], PurePosixPath],
-    store: LocalStore,
+    store: LocalReader,
     take: Callable[[T, Inspection], None],
 ) -> None:
     """Inspect the file of each item, some side by side, and hand over what was found."""

@@ -21,7 +21,7 @@ TESTS = (
     *("ledger", "ledger_edges", "ledger_planning", "ledger_spoilt", "ledger_erasing", "purge"),
     *("local_store", "store_edges"),
     *("doctor_archive", "rehearsal", "plan", "gaps", "metrics", "bandwidth"),
-    *("ledger_looks", "trial_and_glance"),
+    *("ledger_looks", "trial_and_glance", "readonly_archive"),
 )
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from bulkaudio.errors import ArchiveBusyError, StorageError
-from bulkaudio.stores.lock import ArchiveLock
+from bulkaudio.stores.lock import ArchiveLock, Glimpse
 
 CHILD = """
 import sys, time
 from pathlib import Path
-from bulkaudio.stores.lock import ArchiveLock
+from bulkaudio.stores.lock import ArchiveLock, Glimpse
 ArchiveLock(Path(sys.argv[1])).acquire()
 if len(sys.argv) > 2:
     import subprocess
@@ -143,12 +143,40 @@ def test_only_one_of_many_runs_gets_it(path: Path) -> None:
         assert [other.exitcode for other in others] == [75, 75]
 
 
-def test_a_brief_look_is_waited_for(path: Path) -> None:
+def test_a_look_is_waited_for(path: Path) -> None:
     """A run that starts while somebody asks for the status is not turned away."""
-    look = ArchiveLock(path, is_brief=True)
+    path.touch()
+    look = Glimpse(path)
+    look.acquire()
     look.acquire()
     timer = threading.Timer(0.5, look.release)
     timer.start()
     with ArchiveLock(path):
         assert not timer.is_alive()
     timer.join()
+
+
+def test_a_look_that_does_not_end_is_told_as_what_it_is(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for ever, and no run that has long ended is blamed."""
+    monkeypatch.setattr("bulkaudio.stores.lock.LOOK_S", 0.3)
+    with ArchiveLock(path):
+        pass
+    with Glimpse(path), pytest.raises(ArchiveBusyError, match="is looking through") as caught:
+        ArchiveLock(path).acquire()
+    assert "process" not in caught.value.message
+    with ArchiveLock(path):
+        pass
+
+
+def test_many_look_at_once_and_leave_no_trace(path: Path) -> None:
+    """Not even that they were there; where nobody may write, they look all the same."""
+    with Glimpse(path):
+        assert not path.exists()
+    with ArchiveLock(path):
+        pass
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    with Glimpse(path), Glimpse(path):
+        pass
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before

@@ -271,7 +271,7 @@ def test_a_ledger_that_is_lost_takes_no_tombstone_and_no_hold_along(inside: Insi
 
 
 def test_a_rebuild_beside_files_of_the_erased(inside: Inside) -> None:
-    """Restored from a backup, they are not taken up, and go with whatever opens the archive next."""
+    """Restored from a backup, they are not taken up, and go with whatever works on the archive next."""
     with in_thread(WireServer(polyai())) as server:
         inside.reach(server)
         fill(inside)
@@ -291,6 +291,8 @@ def test_a_rebuild_beside_files_of_the_erased(inside: Inside) -> None:
         rebuilt = inside.run("rebuild", inside.archive, "--json")
         assert (rebuilt.summary["condemned"], rebuilt.summary["adopted"]) == (4, 9)
         assert inside.run("verify", inside.archive).code == 0
+        assert (aside / name).exists()
+        assert inside.run("verify", "--repair", inside.archive).code == 0
         assert traces(inside.archive, "CA1") == {}
         assert not (aside / name).exists()
         assert all(path.exists() for path in strangers)
@@ -353,7 +355,7 @@ def test_every_line_that_nobody_wrote_is_noticed(small: Inside) -> None:
     assert statuses(small.archive, "CA1") == {"combined": "purged"}
     assert (small.archive / "combined" / "CA1.wav").exists()
     register.unlink()
-    assert small.run("verify", small.archive).code == 0
+    assert small.run("verify", "--repair", small.archive).code == 0
     assert wavs(small.archive) == {}
 
 
@@ -378,6 +380,8 @@ def test_a_ledger_of_before(inside: Inside) -> None:
     path = inside.archive / ".bulkaudio" / "ledger.db"
     as_of_version_1(path)
     assert inside.run("status", inside.archive).code == 0
+    assert not list(path.parent.glob("*.bak")), "a look migrates a copy of its own"
+    assert inside.run("verify", "--repair", inside.archive).code == 0
     assert ledger_rows(inside.archive) == before
     [copy] = path.parent.glob("*.bak")
     with closing(sqlite3.connect(path)) as ledger:

@@ -13,7 +13,8 @@ import pytest
 
 from bulkaudio.errors import StorageError
 from bulkaudio.stores.base import Publication, PublishError, Staged
-from bulkaudio.stores.disk import Folders, create_file, make_folder
+from bulkaudio.stores.disk import Folders, create_file, make_folder, storage_error
+from bulkaudio.stores.erasing import make_room
 from bulkaudio.stores.inspection import Sight, inspect, names
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
@@ -330,3 +331,39 @@ async def test_a_file_whose_name_the_disk_cannot_read_is_damaged(
     with pytest.raises(StorageError, match="too many files open"):
         await store.inspect(path)
     assert (root / published.path).read_bytes() == WAV
+
+
+async def test_who_makes_room_is_not_refused_for_want_of_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk keeps others away, without a word of the file that was tried out."""
+    await LocalStore.prepare(root)
+    monkeypatch.setattr(os, "write", refusing(errno.ENOSPC))
+    with pytest.raises(StorageError, match="the disk has no space") as caught:
+        await LocalStore.prepare(root)
+    assert ".part" not in caught.value.message
+    await LocalStore.prepare(root, is_freeing=True)
+    monkeypatch.setattr(os, "write", refusing(errno.EROFS))
+    with pytest.raises(StorageError, match="read-only"):
+        await LocalStore.prepare(root, is_freeing=True)
+
+
+async def test_room_is_made_of_what_nobody_misses(root: Path) -> None:
+    """Copies of older ledgers, and what a run told outsiders; done again, it is no fault."""
+    state = await LocalStore.prepare(root)
+    for name in ("ledger.db", "ledger.db.v1.20260101T000000.bak", "status.json"):
+        (state / name).touch()
+    store = await LocalStore.open(root, layout=FLAT)
+    await store.within(make_room)
+    await store.within(make_room)
+    await store.aclose()
+    assert {path.name for path in state.iterdir()} == {"ledger.db", "tmp"}
+
+
+def test_who_only_reads_is_not_told_to_ask_for_more(root: Path) -> None:
+    """Permission to read is all that is missing."""
+    error = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    told = storage_error(root, error, is_reading=True)
+    assert told.message.startswith(f"cannot read {root}: ")
+    assert told.fix is not None
+    assert "write" not in told.fix

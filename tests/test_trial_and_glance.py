@@ -13,7 +13,8 @@ import pytest
 
 from bulkaudio.errors import LedgerError
 from bulkaudio.ledger.faults import is_damage
-from bulkaudio.ledger.glance import MOST_COPIED_BYTES, WAL, Glance, glance, is_there
+from bulkaudio.ledger.glance import Glance, glance, is_there
+from bulkaudio.ledger.readonly import MOST_COPIED_BYTES
 from bulkaudio.stores.disk import cause_and_fix
 from bulkaudio.stores.trial import LOCAL_DISK, Shortcoming, file_system_of, try_out
 from tests.test_ledger_edges import filled
@@ -165,13 +166,16 @@ def test_a_ledger_into_which_no_run_came_to_write(path: Path) -> None:
     assert glance(path, check_s=1) == Glance()
 
 
-def test_a_killed_runs_ledger_that_is_too_large_to_copy(path: Path) -> None:
-    """It is said that a run was killed, and no disk is filled to say more."""
+@pytest.mark.parametrize("size", [1, MOST_COPIED_BYTES])
+def test_a_killed_runs_log_in_which_nothing_is(path: Path, size: int) -> None:
+    """It is said that a run was killed, what the ledger itself holds, and the log stays."""
     asyncio.run(filled(path, "CA1"))
-    log = path.with_name(path.name + WAL)
+    log = path.with_name(f"{path.name}-wal")
     log.touch()
-    os.truncate(log, MOST_COPIED_BYTES)
-    assert glance(path, check_s=1) == Glance(was_killed=True)
+    os.truncate(log, size)
+    found = glance(path, check_s=1)
+    assert (found.was_killed, found.contents and found.contents.saved) == (True, 1)
+    assert log.stat().st_size == size
 
 
 def test_a_ledger_too_large_to_check_in_time(path: Path) -> None:

@@ -97,13 +97,13 @@ def _root(out: str | None) -> Path | None:
 
 
 async def _memory(root: Path, options: DownloadOptions) -> "Memory":
-    from bulkaudio.archive import open_archive
+    from bulkaudio.archive import look_into
     from bulkaudio.cli.effective import Memory, memory_of
     from bulkaudio.errors import ArchiveBusyError
     from bulkaudio.remember import LISTING_PIN
 
     try:
-        async with open_archive(root, is_brief=True) as held:
+        async with look_into(root) as held:
             pins, has_saved = await held.remembered(), await held.ledger.has_saved()
     except ArchiveBusyError:
         return Memory(root=root, values={}, is_held=True)

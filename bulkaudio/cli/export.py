@@ -146,10 +146,10 @@ def _maker(name: str) -> Make:
 
 
 async def _write(archive: Path, cut: "Cut", writer: "Writer") -> int:
-    from bulkaudio.archive import open_archive
+    from bulkaudio.archive import look_into
     from bulkaudio.catalogue.export import export as write_all
 
-    async with open_archive(archive, is_brief=True) as held:
+    async with look_into(archive) as held:
         return await write_all(held.ledger, cut, writer)
 
 

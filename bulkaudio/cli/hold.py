@@ -176,9 +176,9 @@ def _some(ids: Sequence[str]) -> str:
 
 
 async def _list(archive: Path, file: BinaryIO, *, is_json: bool) -> None:
-    from bulkaudio.archive import open_archive
+    from bulkaudio.archive import look_into
 
-    async with open_archive(archive, is_brief=True) as held:
+    async with look_into(archive) as held:
         write = _write_document if is_json else _write_lines
         await write(held.ledger, file, archive)
 

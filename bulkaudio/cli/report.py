@@ -100,10 +100,10 @@ def report(
 
 
 async def _gather(archive: Path, scope: "Scope", view: "ReportView") -> "Account":
-    from bulkaudio.archive import open_archive
+    from bulkaudio.archive import look_into
     from bulkaudio.report.gather import gather
 
-    async with open_archive(archive, is_brief=True) as held:
+    async with look_into(archive) as held:
         return await gather(held, scope, on_progress=view.see)
 
 

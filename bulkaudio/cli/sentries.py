@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bulkaudio.archive import open_archive
+from bulkaudio.archive import look_into
 from bulkaudio.cli.existing import require_archive
 from bulkaudio.cli.failure import say, tell
 from bulkaudio.cli.options import DownloadOptions
@@ -147,7 +147,7 @@ def _look(metrics: MetricsFile) -> None:
     """Show the ledger to the metrics of a run that ended before it could; blocks."""
 
     async def look() -> None:
-        async with open_archive(metrics.archive, is_brief=True) as held:
+        async with look_into(metrics.archive) as held:
             await metrics.look(held.ledger)
 
     # What keeps the archive shut is what ended the run, or another run that holds it.

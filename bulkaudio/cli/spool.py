@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from shutil import copyfileobj
-from tempfile import SpooledTemporaryFile, gettempdir
+from tempfile import SpooledTemporaryFile
 from typing import BinaryIO
 
 from bulkaudio.errors import StorageError
@@ -26,7 +26,8 @@ def spooled() -> Iterator[BinaryIO]:
             spool.seek(0)
         except OSError as error:
             raise StorageError(
-                f"the result cannot be put together in {gettempdir()}: {error.strerror or error}",
+                "the result cannot be put together in the system's temporary folder: "
+                f"{error.strerror or error}",
                 fix="free some space there, or set TMPDIR to another folder",
             ) from error
         copyfileobj(spool, sys.stdout.buffer)

@@ -70,10 +70,10 @@ async def look(archive: Path) -> "Standing":
 
 
 async def _from_ledger(archive: Path, now: datetime, free_bytes: int) -> "Standing":
-    from bulkaudio.archive import open_archive
+    from bulkaudio.archive import look_into
     from bulkaudio.cli.standing import Standing
 
-    async with open_archive(archive, is_brief=True) as held:
+    async with look_into(archive) as held:
         ledger = held.ledger
         download, repair = await ledger.last_of_each()
         return Standing(

@@ -83,13 +83,17 @@ def verify(
 
 
 async def _look(archive: Path, options: VerifyOptions, view: "VerifyView") -> "Findings":
-    from bulkaudio.archive import open_archive
+    from bulkaudio.archive import look_into, open_archive
     from bulkaudio.cli.findings import Findings
     from bulkaudio.verify import verify as verify_all
 
+    if not options.repair:
+        async with look_into(archive) as seen:
+            report = await verify_all(seen.ledger, seen.store, on_progress=view.see)
+        return Findings(archive=archive, report=report)
     async with open_archive(archive) as held:
         report = await verify_all(held.ledger, held.store, on_progress=view.see)
-        if report.is_clean or not options.repair:
+        if report.is_clean:
             return Findings(archive=archive, report=report)
         return await _repair(held, report, options, view)
 

@@ -1,15 +1,23 @@
-"""What the look at an archive means for each check of it. Pure."""
+"""What the look at an archive means for each check of it."""
 
+import errno
+import os
 import pwd
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 from bulkaudio.doctor.check import MACHINE, Check, fail, fail_for, ok, skip, warn
 from bulkaudio.doctor.ground import DiskLook, LedgerLook, folder_error
 from bulkaudio.quantities import format_bytes
-from bulkaudio.stores.trial import LOCAL_DISK, Exposure
+from bulkaudio.stores.disk import NO_ROOM, cause_and_fix
+from bulkaudio.stores.trial import LOCAL_DISK
 
 NETWORK_DISKS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "ceph")
+
+FORBIDDEN = {errno.EACCES, errno.EPERM}
+
+AS_IT_IS = "status, gaps, verify, export and report --output FILE work as it is"
 
 CHECKS = tuple(f"archive.{what}" for what in ("folder", "permissions", "disk", "space", "ledger"))
 
@@ -34,10 +42,13 @@ def disk_checks(disk: DiskLook, ledger: LedgerLook, min_free_bytes: int) -> Iter
 
 def _permissions(disk: DiskLook) -> Check:
     name = "archive.permissions"
+    if disk.refusal is not None and disk.refusal.errno in FORBIDDEN:
+        words = f"this user may read {disk.root}, and not write there"
+        return fail(name, words, f"{_owners(disk.root)}; {AS_IT_IS}", MACHINE)
     foreign = [each for each in disk.exposures if not each.is_own]
     exposed = [each for each in disk.exposures if each.mode & 0o077]
     if foreign:
-        who = _user(foreign[0])
+        who = _name(foreign[0].owner)
         return warn(
             name,
             f"{foreign[0].path} belongs to {who}, and this is somebody else",
@@ -56,15 +67,24 @@ def _permissions(disk: DiskLook) -> Check:
     return ok(name, "folders are 0700, files 0600, and this user's own")
 
 
-def _user(exposure: Exposure) -> str:
+def _owners(root: Path) -> str:
+    owner = root.stat().st_uid
+    if owner == os.geteuid():
+        return f"chmod -R u+rwX {shlex.quote(str(root))}"
+    return f"run bulkaudio as {_name(owner)}, who owns it, or let this user write there"
+
+
+def _name(uid: int) -> str:
     try:
-        return pwd.getpwuid(exposure.owner).pw_name
+        return pwd.getpwuid(uid).pw_name
     except KeyError:
-        return f"user {exposure.owner}"
+        return f"user {uid}"
 
 
 def _disk(disk: DiskLook) -> Check:
     name = "archive.disk"
+    if disk.refusal is not None:
+        return _refused(disk.root, disk.refusal)
     worst = sorted(disk.shortcomings, key=lambda each: not each.is_fatal)
     if worst and worst[0].is_fatal:
         return fail(name, worst[0].what, worst[0].fix, MACHINE)
@@ -78,6 +98,20 @@ def _disk(disk: DiskLook) -> Check:
     if worst:
         return warn(name, worst[0].what, worst[0].fix)
     return ok(name, "writes, hard links, syncing and locks work there")
+
+
+def _refused(root: Path, refusal: OSError) -> Check:
+    """Say why nothing can be written in an archive that is there."""
+    name = "archive.disk"
+    if refusal.errno in FORBIDDEN:
+        return skip(name, "needs permission to write")
+    cause, fix = cause_and_fix(refusal)
+    words = f"nothing can be written there: {cause} ({refusal.strerror})"
+    if refusal.errno == errno.EROFS:
+        fix += f"; {AS_IT_IS}"
+    elif refusal.errno in NO_ROOM:
+        fix = f"free some (df -h and df -i {shlex.quote(str(root))}), such as by purge"
+    return fail(name, words, fix, MACHINE)
 
 
 def _space(disk: DiskLook, ledger: LedgerLook, min_free_bytes: int) -> Check:
@@ -121,7 +155,7 @@ def ledger_check(ledger: LedgerLook) -> Check:
         return fail_for(name, ledger.error)
     if found.contents is None:
         if found.was_killed:
-            return ok(name, "a run was killed, and left much: the next one takes it up by itself")
+            return ok(name, "a run was killed before it noted anything; the next one begins anew")
         return skip(name, "nothing was saved yet" if ledger.is_begun else "there is no archive yet")
     words = [f"{found.contents.saved:,} saved, {found.contents.unsettled:,} to do"]
     words.append("whole" if found.is_checked else "it opens, and is too large to be walked whole")

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bulkaudio.archive import LEDGER_FILE, check_pins, is_archive
@@ -11,8 +11,8 @@ from bulkaudio.ledger.faults import missing
 from bulkaudio.ledger.glance import Contents, Glance, glance, is_there
 from bulkaudio.model import Direction
 from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, storage_error, unmakeable
-from bulkaudio.stores.local import is_empty
 from bulkaudio.stores.lock import Glimpse
+from bulkaudio.stores.reading import is_empty
 from bulkaudio.stores.trial import (
     PREFIX,
     Exposure,
@@ -76,13 +76,15 @@ class DiskLook:
 
     Attributes:
         home: The nearest folder that is there, and was tried out.
-        error: Why nothing could be made there.
+        error: Why it could not be looked at, or cannot be made.
+        refusal: Why nothing could be written there, in the archive that is there.
     """
 
     root: Path
     is_there: bool = False
     home: Path | None = None
     error: OSError | None = None
+    refusal: OSError | None = None
     file_system: str | None = None
     shortcomings: tuple[Shortcoming, ...] = ()
     exposures: tuple[Exposure, ...] = ()
@@ -94,18 +96,20 @@ def look_at_disk(root: Path) -> DiskLook:
     home = None
     try:
         is_dir, home = root.is_dir(), home_of(root)
-        room, kind = room_of(home), file_system_of(home)
-        return DiskLook(
+        found = DiskLook(
             root=root,
             is_there=is_dir,
             home=home,
-            file_system=kind,
-            room=room,
+            file_system=file_system_of(home),
+            room=room_of(home),
             exposures=exposures(root, OURS) if is_dir else (),
-            shortcomings=try_out(home),
         )
     except OSError as error:
         return DiskLook(root=root, home=home, error=error)
+    try:
+        return replace(found, shortcomings=try_out(home))
+    except OSError as error:
+        return replace(found, refusal=error) if is_dir else replace(found, error=error)
 
 
 def look_at_ledger(root: Path, *, check_s: float) -> LedgerLook:
@@ -187,8 +191,12 @@ def folder_error(look: DiskLook) -> LocalError | None:
             return None
         case FileNotFoundError():
             return unmakeable(look.root, look.error)
-        case OSError(errno=number, strerror=words, filename=str(name)) if PREFIX in name:
-            # Of the folder that could not be made for the trial nobody has heard.
-            return storage_error(look.root, OSError(number, words))
         case error:
-            return storage_error(look.root, error)
+            return storage_error(look.root, untraced(error))
+
+
+def untraced(error: OSError) -> OSError:
+    """Leave out the name of a folder that could not be made for the trial: nobody has heard of it."""
+    if isinstance(error.filename, str) and PREFIX in error.filename:
+        return OSError(error.errno, error.strerror)
+    return error

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from traceback import clear_frames
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from bulkaudio.errors import LedgerError
 from bulkaudio.ledger.faults import NewerLedgerError, damaged, is_sticky, missing, translated
@@ -47,7 +47,7 @@ class Database:
         self._closing: asyncio.Future[None] | None = None
 
     @classmethod
-    async def open(cls, path: Path, *, is_new_allowed: bool) -> "Database":
+    async def open(cls, path: Path, *, is_new_allowed: bool) -> Self:
         """Open, check and migrate; raises `LedgerError`, and then nothing stays open."""
         database = cls(path)
         try:
@@ -207,7 +207,7 @@ def _release_cursors(error: Exception) -> None:
 
 def is_absent(path: Path) -> bool:
     """Whether there is nothing at `path` yet; raises `LedgerError` for what is no ledger."""
-    size = _size(path, f"move it away, then make the ledger anew: {rebuild_command(path)}")
+    size = _size(path, f"make the ledger anew, which moves it aside: {rebuild_command(path)}")
     for companion in COMPANIONS:
         _size(path.with_name(path.name + companion), "move it away and run again")
     return not size
@@ -251,14 +251,14 @@ def check_identity(connection: sqlite3.Connection, path: Path, *, is_new_allowed
     if application != APPLICATION_ID or version == 0:
         raise LedgerError(
             f"{path} is not a ledger of bulkaudio",
-            fix=f"move it away and make the ledger anew: {rebuild_command(path)}",
+            fix=f"make the ledger anew, which moves it aside: {rebuild_command(path)}",
         )
     if version > len(MIGRATIONS):
         raise NewerLedgerError(
             f"the ledger {path} was written by a newer bulkaudio (schema {version}, this one "
             f"knows {len(MIGRATIONS)})",
-            fix="upgrade bulkaudio; or move the ledger away and make it anew: "
-            + rebuild_command(path),
+            fix="upgrade bulkaudio; or make the ledger anew, which moves this one aside: "
+            f"{rebuild_command(path)} --force",
         )
 
 

@@ -81,7 +81,7 @@ def damaged(path: Path, found: object) -> LedgerError:
     """Say that a ledger is spoilt, by what, and how it is made anew."""
     return LedgerError(
         f"the ledger {path} is damaged: {found}",
-        fix=f"move it away and make it anew from the files kept: {rebuild_command(path)}",
+        fix=f"make it anew from the files kept, which moves this one aside: {rebuild_command(path)}",
     )
 
 
@@ -96,6 +96,12 @@ def ledger_error(path: Path, error: sqlite3.Error) -> LedgerError:
 def _is_bad_content(error: sqlite3.Error) -> bool:
     code = primary_code(error)
     return code in CONTENT_IS_BAD or code not in CAUSES
+
+
+def is_full(error: LedgerError) -> bool:
+    """Whether SQLite found no room for what it had to write."""
+    cause = error.__cause__
+    return isinstance(cause, sqlite3.Error) and primary_code(cause) == sqlite3.SQLITE_FULL
 
 
 def is_sticky(error: BaseException | None) -> bool:

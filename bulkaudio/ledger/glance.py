@@ -3,29 +3,25 @@ A look at a ledger that leaves no trace: nothing is written, locked, migrated or
 
 For a diagnosis, which has to be bounded in time: everything happens in the caller's thread. Whoever
 reads so while a run begins may see half of it, so what is found counts only when the file was the
-same before and after; `bulkaudio.ledger.readonly` sees to that by itself.
+same before and after; `bulkaudio.ledger.readonly`, whose way of opening this is, sees to that by
+itself.
 """
 
-import shutil
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from bulkaudio.ledger.database import check_header, check_identity, check_whole, is_absent
 from bulkaudio.ledger.faults import translated
 from bulkaudio.ledger.ledger import LEFT
-from bulkaudio.ledger.readonly import immutable
+from bulkaudio.ledger.readonly import has_log, readable
 from bulkaudio.model import Status
 
-WAL = "-wal"
 STEPS_BETWEEN_LOOKS = 10_000
 """Of SQLite's own machine, between two looks at the clock."""
-
-MOST_COPIED_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,11 +76,9 @@ def glance(path: Path, *, check_s: float) -> Glance:
         if is_absent(path):
             return Glance()
         check_header(path)
-        wal = path.with_name(path.name + WAL)
-        was_killed = wal.exists() and wal.stat().st_size > 0
-        if was_killed and path.stat().st_size + wal.stat().st_size > MOST_COPIED_BYTES:
-            return Glance(was_killed=True)
-        with _readable(path, has_wal=was_killed) as connection:
+        was_killed = has_log(path)
+        with closing(readable(path)) as reading:
+            connection = reading.connection
             check_identity(connection, path, is_new_allowed=True)
             if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 return Glance(was_killed=was_killed)
@@ -92,25 +86,6 @@ def glance(path: Path, *, check_s: float) -> Glance:
             return Glance(
                 contents=_contents(connection), is_checked=is_checked, was_killed=was_killed
             )
-
-
-@contextmanager
-def _readable(path: Path, *, has_wal: bool) -> Iterator[sqlite3.Connection]:
-    """
-    Lend a connection that changes nothing.
-
-    What a killed run left in the log is read from a copy: SQLite would take it up in place.
-    """
-    if not has_wal:
-        with closing(immutable(path)) as connection:
-            yield connection
-        return
-    with TemporaryDirectory(prefix="bulkaudio-doctor-") as folder:
-        copy = Path(folder) / path.name
-        for part in ("", WAL):
-            shutil.copyfile(path.with_name(path.name + part), copy.with_name(copy.name + part))
-        with closing(sqlite3.connect(copy)) as connection:
-            yield connection
 
 
 def _is_whole(connection: sqlite3.Connection, path: Path, check_s: float) -> bool:

@@ -1,4 +1,4 @@
-"""What a report tells, taken from an archive that this process holds."""
+"""What a report tells, taken from an archive that is looked at."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from bulkaudio.archive import OpenArchive
+from bulkaudio.archive import SeenArchive
 from bulkaudio.ledger.rows import ListingRow, RunRow
 from bulkaudio.model import Status
 from bulkaudio.report.count import Count
@@ -91,7 +91,7 @@ def ignore(_done: int, _of: int) -> None:
 
 
 async def gather(
-    held: OpenArchive, scope: Scope, *, on_progress: Callable[[int, int], None] = ignore
+    held: SeenArchive, scope: Scope, *, on_progress: Callable[[int, int], None] = ignore
 ) -> Account:
     """
     Count the whole ledger, page by page.

@@ -34,5 +34,5 @@ def write_report(account: Account, path: Path, *, are_numbers_shown: bool = Fals
     except OSError as error:
         raise StorageError(
             f"the report {path} cannot be written: {error.strerror}",
-            fix="choose another file for it, in a folder that is there",
+            fix="name another file for it, where there is room and this user may write",
         ) from error

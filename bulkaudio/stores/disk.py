@@ -17,11 +17,14 @@ from bulkaudio.naming import printable
 from bulkaudio.steps import Step, reach
 
 STATE_FOLDER = ".bulkaudio"
+TEMPORARY_FOLDER = "tmp"
 SIDECAR_FOLDER = "metadata"
 FOLDER_MODE = 0o700
 FILE_MODE = 0o600
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 
 _AGAIN = "and run again: it goes on where it stopped"
 
@@ -82,22 +85,30 @@ def cause_and_fix(error: OSError) -> tuple[str, str]:
     )
 
 
-def storage_error(path: Path, error: OSError) -> StorageError:
-    """Say what a failed system call means for the reader."""
+def storage_error(path: Path, error: OSError, *, is_reading: bool = False) -> StorageError:
+    """
+    Say what a failed system call means for people.
+
+    Args:
+        is_reading: Nothing was to be written, so that no right to do so is missed.
+    """
     cause, fix = cause_and_fix(error)
+    deed = "read" if is_reading else "keep recordings in"
+    if is_reading and error.errno in {errno.EACCES, errno.EPERM}:
+        fix = "let this user read everything below it, or ask as its owner"
     what = error.strerror or str(error)
     if isinstance(error.filename, str) and error.filename not in {str(path), path.name}:
         what += f": {printable(error.filename, 200)}"
-    return StorageError(f"cannot keep recordings in {path}: {cause} ({what})", fix=fix)
+    return StorageError(f"cannot {deed} {path}: {cause} ({what})", fix=fix)
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path, *, is_reading: bool = False) -> Iterator[None]:
     """Turn what the system raises about `path` into a `StorageError`."""
     try:
         yield
     except OSError as error:
-        raise storage_error(path, error) from error
+        raise storage_error(path, error, is_reading=is_reading) from error
 
 
 def make_root(root: Path) -> None:

@@ -24,6 +24,8 @@ _ASIDE = re.compile(
     rf"(?P<stem>.+)\.(?P<direction>{'|'.join(Direction)})\.[0-9]{{8}}T[0-9]{{12}}Z(?:\.[0-9]+)?\.wav"
 )
 
+STATUS_FILE = "status.json"
+
 LEDGER_COPIES = re.compile(r"ledger\.db\.(?:.+\.bak|.+\.old|new)(?:-wal|-shm|-journal)?")
 """Copies of older ledgers: of before a migration, moved aside by `rebuild`, or half made by it."""
 
@@ -177,6 +179,17 @@ def ledger_copies(folders: Folders) -> Sequence[str]:
     with folders.opened((STATE_FOLDER,)) as folder_fd:
         names = os.listdir(folder_fd)  # noqa: PTH208  # by descriptor
     return sorted(name for name in names if LEDGER_COPIES.fullmatch(name))
+
+
+def make_room(folders: Folders) -> None:
+    """
+    Remove what an erasure needs no more, before it has begun: the disk is full.
+
+    Copies of older ledgers go with every erasure, and a run's last words to outsiders nobody misses.
+    """
+    remove_ledger_copies(folders)
+    with folders.opened((STATE_FOLDER,)) as folder_fd, suppress(OSError):
+        os.unlink(STATUS_FILE, dir_fd=folder_fd)
 
 
 def remove_ledger_copies(folders: Folders) -> Sequence[str]:

@@ -10,23 +10,23 @@ resolves host names: a slow disk must not hold those back.
 import asyncio
 import os
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import TypeVar
 
 from bulkaudio.errors import StorageError
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout, file_stem
 from bulkaudio.steps import Step, reach
-from bulkaudio.stores import publishing, recovery, register
+from bulkaudio.stores import publishing, recovery
 from bulkaudio.stores.base import Published, PublishError, Staged
 from bulkaudio.stores.disk import (
+    NO_ROOM,
     SIDECAR_FOLDER,
     STATE_FOLDER,
+    TEMPORARY_FOLDER,
     Folders,
     create_file,
     let_go,
@@ -34,62 +34,53 @@ from bulkaudio.stores.disk import (
     translated,
     unlink_if_there,
 )
-from bulkaudio.stores.inspection import Inspection, inspect, names
+from bulkaudio.stores.reading import LocalReader
 from bulkaudio.stores.staging import LocalStaging, Workbench
 
-T = TypeVar("T")
 
-TEMPORARY_FOLDER = "tmp"
-NAMES_PER_HOP = 1000
-
-
-class LocalStore:
+class LocalStore(LocalReader):
     """Implements `bulkaudio.stores.base.Store`; made by `open`, used under the archive's lock."""
 
+    _is_reading = False
+
     def __init__(self, folders: Folders, bench: Workbench, layout: Layout) -> None:
-        self.root = folders.root
-        self.layout = layout
-        self._folders = folders
+        super().__init__(folders, bench.pool, layout)
         self._bench = bench
-        self._closing: asyncio.Future[None] | None = None
 
     @staticmethod
-    async def prepare(root: Path) -> Path:
+    async def prepare(root: Path, *, is_freeing: bool = False) -> Path:
         """
         Create the archive's folders where they are missing, and prove that they can be written.
+
+        Args:
+            is_freeing: Whoever asks makes room, so that a full disk is no obstacle yet.
 
         Returns:
             The folder of lock and ledger.
         """
-        await asyncio.to_thread(_prepare, root)
+        await asyncio.to_thread(_prepare, root, is_freeing=is_freeing)
         return root / STATE_FOLDER
 
-    @staticmethod
-    async def is_empty(root: Path) -> bool:
-        """Whether no recording is kept there, erased or held: only then may a ledger begin."""
-        return await asyncio.to_thread(is_empty, root)
-
     @classmethod
-    async def open(cls, root: Path, *, layout: Layout, executor_threads: int = 8) -> "LocalStore":
+    async def open(
+        cls, root: Path, *, layout: Layout, executor_threads: int = 8, is_freeing: bool = False
+    ) -> "LocalStore":
         """
         Open an archive's folders, making them where they are missing.
+
+        Args:
+            is_freeing: As with `prepare`.
 
         Raises:
             StorageError: The destination is a file, or cannot be written.
         """
-        folders, bench_fd = await asyncio.to_thread(_open, root)
+        folders, bench_fd = await asyncio.to_thread(_open, root, is_freeing=is_freeing)
         bench = Workbench(
             folder=root / STATE_FOLDER / TEMPORARY_FOLDER,
             folder_fd=bench_fd,
             pool=ThreadPoolExecutor(executor_threads, thread_name_prefix="store"),
         )
         return cls(folders, bench, layout)
-
-    async def aclose(self) -> None:
-        """Let begun work end, remove what nobody wants any more, close. May be called again."""
-        if self._closing is None:
-            self._closing = asyncio.get_running_loop().run_in_executor(None, self._close)
-        await asyncio.shield(self._closing)
 
     async def stage(self, recording: Recording) -> LocalStaging:
         """Begin a temporary file; a recording that the layout has no path for is refused here."""
@@ -142,54 +133,11 @@ class LocalStore:
             return {}
         return await self._run(lambda: self._told(lambda: self._write_sidecars(texts)))
 
-    async def has_sidecar(self, conversation_ids: Sequence[str]) -> frozenset[str]:
-        """Which of these conversations have a metadata file."""
-        return await self._run(lambda: self._told(lambda: self._sidecars_of(conversation_ids)))
-
-    async def free_bytes(self) -> int:
-        """Space left for this user, which is less than what is free where root has a reserve."""
-        status = await self._run(lambda: self._told(self._look_at_space))
-        return status.f_bavail * status.f_frsize
-
-    async def inspect(
-        self, path: PurePosixPath, is_stopped: Callable[[], bool] = lambda: False
-    ) -> Inspection:
-        """Read, hash and prove the file at a path relative to the archive."""
-        return await self._run(lambda: self._told(lambda: inspect(self._folders, path, is_stopped)))
-
-    async def names(self) -> AsyncIterator[Sequence[str]]:
-        """Yield, some at a time, every name in the archive that may be a recording."""
-        walk = names(self._folders)
-        while page := await self._run(
-            lambda: self._told(lambda: list(islice(walk, NAMES_PER_HOP)))
-        ):
-            yield page
-
     async def set_aside(self, path: PurePosixPath, recording: Recording) -> PurePosixPath:
         """Move a damaged file out of the way, replacing nothing; return where it is now."""
         return await self._run(
             lambda: self._told(lambda: recovery.set_aside(self._folders, path, recording))
         )
-
-    async def within(self, work: Callable[[Folders], T]) -> T:
-        """Do blocking work on the archive's folders, in a thread of the store's own."""
-        return await self._run(lambda: self._told(lambda: work(self._folders)))
-
-    def _look_at_space(self) -> os.statvfs_result:
-        reach(Step.SPACE_LOOK)
-        return os.fstatvfs(self._folders.root_fd)
-
-    async def _run(self, work: Callable[[], T]) -> T:
-        self._check_open()
-        return await self._bench.run(work)
-
-    def _told(self, work: Callable[[], T]) -> T:
-        with translated(self.root):
-            return work()
-
-    def _check_open(self) -> None:
-        if self._closing is not None:
-            raise StorageError(f"the archive in {self.root} is closed")
 
     def _close(self) -> None:
         self._bench.pool.shutdown(wait=True)
@@ -228,18 +176,6 @@ class LocalStore:
             unlink_if_there(temporary, bench_fd)
             raise
 
-    def _sidecars_of(self, conversation_ids: Sequence[str]) -> frozenset[str]:
-        try:
-            with self._folders.opened((SIDECAR_FOLDER,)) as folder_fd:
-                reach(Step.SIDECAR_LOOK)
-                return frozenset(
-                    each
-                    for each in conversation_ids
-                    if publishing.is_file(f"{file_stem(each)}.json", folder_fd)
-                )
-        except FileNotFoundError:
-            return frozenset()
-
 
 def fault_of(durable: "asyncio.Future[None]") -> StorageError | None:
     """Why a finished sync did not succeed; None when it did."""
@@ -251,20 +187,20 @@ def fault_of(durable: "asyncio.Future[None]") -> StorageError | None:
     raise error
 
 
-def _prepare(root: Path) -> None:
-    folders, bench_fd = _open(root)
+def _prepare(root: Path, *, is_freeing: bool) -> None:
+    folders, bench_fd = _open(root, is_freeing=is_freeing)
     let_go(bench_fd)
     folders.close()
 
 
-def _open(root: Path) -> tuple[Folders, int]:
+def _open(root: Path, *, is_freeing: bool = False) -> tuple[Folders, int]:
     make_root(root)
     with translated(root):
         folders = Folders(root)
         try:
             bench_fd = folders.open((STATE_FOLDER, TEMPORARY_FOLDER), create=True)
             try:
-                _prove_writable(bench_fd)
+                _prove_writable(bench_fd, is_freeing=is_freeing)
             except BaseException:
                 let_go(bench_fd)
                 raise
@@ -274,8 +210,17 @@ def _open(root: Path) -> tuple[Folders, int]:
     return folders, bench_fd
 
 
-def _prove_writable(bench_fd: int) -> None:
+def _prove_writable(bench_fd: int, *, is_freeing: bool) -> None:
     """Find out before the first request, by a byte on the disk: permissions say only half."""
+    try:
+        _write_a_byte(bench_fd)
+    except OSError as error:
+        if not (is_freeing and error.errno in NO_ROOM):
+            # Of the file that was tried out nobody has heard.
+            raise OSError(error.errno, error.strerror) from error
+
+
+def _write_a_byte(bench_fd: int) -> None:
     name = f"probe.{secrets.token_hex(4)}.part"
     reach(Step.PROBE_CREATE)
     fd = create_file(name, bench_fd)
@@ -286,17 +231,3 @@ def _prove_writable(bench_fd: int) -> None:
         os.close(fd)
         reach(Step.PROBE_REMOVE)
         unlink_if_there(name, bench_fd)
-
-
-def is_empty(root: Path) -> bool:
-    """Whether no recording is kept below `root`; blocks."""
-    with translated(root):
-        try:
-            folders = Folders(root)
-        except FileNotFoundError:
-            return True
-        try:
-            has_files = any(name.endswith(".wav") for name in names(folders))
-            return not has_files and not register.exists(folders)
-        finally:
-            folders.close()

@@ -25,10 +25,9 @@ from bulkaudio.stores.disk import FILE_MODE, let_go, translated
 
 HOLDER_BYTES = 300
 
-BRIEF = "a brief look by "
-"""How the holder's description begins when it only reads."""
+LOOK_S = 60.0
+"""So long a run waits for those who only look: a question must not cost a night."""
 
-BRIEF_S = 60.0
 POLL_S = 0.05
 POLLS_AT_LEAST = 3
 """Between taking the lock and describing itself, a holder looks like the one before."""
@@ -40,20 +39,17 @@ class ArchiveLock:
 
     Args:
         path: ``ARCHIVE/.bulkaudio/lock``; its folder must exist.
-        is_brief: Held for a look only, so that others wait for it instead of being turned away:
-            somebody asking for the status must not cost a night.
     """
 
     _kind = fcntl.LOCK_EX
 
-    def __init__(self, path: Path, *, is_brief: bool = False) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._is_brief = is_brief
         self._fd: int | None = None
 
     def acquire(self) -> None:
         """
-        Take the lock; blocks for the file system, and for others that only have a brief look.
+        Take the lock; blocks for the file system, and a while for others that only look.
 
         Raises:
             ArchiveBusyError: Another run holds it; the message names it.
@@ -70,8 +66,8 @@ class ArchiveLock:
                 self._wait(fd)
                 reach(Step.LOCK_WRITE)
                 os.fchmod(fd, FILE_MODE)
-                os.ftruncate(fd, 0)
-                os.pwrite(fd, self._description().encode(), 0)
+                # Written over, and then cut: a full disk takes no new block where one was given up.
+                os.ftruncate(fd, os.pwrite(fd, _description().encode(), 0))
             except BaseException:
                 os.close(fd)
                 raise
@@ -84,23 +80,27 @@ class ArchiveLock:
             let_go(fd)
 
     def _wait(self, fd: int) -> None:
-        give_up_at, polls = time.monotonic() + BRIEF_S, 0
+        give_up_at, polls = time.monotonic() + LOOK_S, 0
         while not _lock(fd, self._kind):
             polls += 1
-            holder = printable(os.pread(fd, HOLDER_BYTES, 0).decode("utf-8", "replace"), 200)
-            is_brief = holder.startswith(BRIEF) and time.monotonic() < give_up_at
-            if polls > POLLS_AT_LEAST and not is_brief:
-                raise ArchiveBusyError(
-                    f"another run holds {self._path.parent.parent}: "
-                    f"{holder or 'it has just begun'}",
-                    fix="wait until it has ended; a run that is gone holds nothing",
-                )
+            is_looked_at = _is_shared(fd)
+            is_waiting = is_looked_at and time.monotonic() < give_up_at
+            if polls > POLLS_AT_LEAST and not is_waiting:
+                raise self._looked_at() if is_looked_at else self._held(fd)
             time.sleep(POLL_S)
 
-    def _description(self) -> str:
-        started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        kind = BRIEF if self._is_brief else ""
-        return f"{kind}process {os.getpid()} on {socket.gethostname()}, since {started}"
+    def _held(self, fd: int) -> ArchiveBusyError:
+        holder = printable(os.pread(fd, HOLDER_BYTES, 0).decode("utf-8", "replace"), 200)
+        return ArchiveBusyError(
+            f"another run holds {self._path.parent.parent}: {holder or 'it has just begun'}",
+            fix="wait until it has ended; a run that is gone holds nothing",
+        )
+
+    def _looked_at(self) -> ArchiveBusyError:
+        return ArchiveBusyError(
+            f"somebody is looking through {self._path.parent.parent}, such as with verify or report",
+            fix="wait until that has ended",
+        )
 
     def __enter__(self) -> Self:
         self.acquire()
@@ -137,23 +137,26 @@ class ArchiveLock:
 
 class Glimpse(ArchiveLock):
     """
-    Finds out whether a run holds the archive, and leaves no trace; for a moment only.
+    Keeps runs away while somebody only reads; leaves no trace, and needs no right to write.
 
-    Others cannot be told who holds it, and would be turned away.
+    Many may look at once. Nobody can be told who they are, only that they are: a lock that is shared
+    is no run's, and a run waits for it.
     """
 
     _kind = fcntl.LOCK_SH
 
     def acquire(self) -> None:
         """
-        Wait for brief looks to end.
+        Take the lock; where there is no file for it yet, there is nothing to hold.
 
         Raises:
-            ArchiveBusyError: Another run holds it; the message names it.
+            ArchiveBusyError: A run holds it; the message names it.
             StorageError: It cannot be opened.
         """
+        if self._fd is not None:
+            return
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-        with translated(self._path):
+        with translated(self._path, is_reading=True):
             try:
                 fd = os.open(self._path, flags)
             except FileNotFoundError:
@@ -164,6 +167,19 @@ class Glimpse(ArchiveLock):
                 os.close(fd)
                 raise
         self._fd = fd
+
+
+def _description() -> str:
+    started = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return f"process {os.getpid()} on {socket.gethostname()}, since {started}"
+
+
+def _is_shared(fd: int) -> bool:
+    """Whether those who hold it only look; holds nothing afterwards."""
+    is_shared = _lock(fd, fcntl.LOCK_SH)
+    if is_shared:
+        fcntl.flock(fd, fcntl.LOCK_UN)
+    return is_shared
 
 
 def _lock(fd: int, kind: int = fcntl.LOCK_EX) -> bool:

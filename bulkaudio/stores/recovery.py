@@ -8,7 +8,7 @@ killed; only the ledger does not know it yet. Everything else was still on its w
 import os
 import re
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,6 +21,7 @@ from bulkaudio.naming import Layout, file_stem
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import (
     STATE_FOLDER,
+    TEMPORARY_FOLDER,
     Folders,
     open_for_reading,
     unlink_if_there,
@@ -68,18 +69,44 @@ class Trace:
                 return False
 
 
-def find_traces(bench: Workbench) -> Mapping[tuple[str, str], tuple[Recording, Trace]]:
+Traces = Mapping[tuple[str, str], tuple[Recording, Trace]]
+"""What was published, by conversation and direction."""
+
+_Named = tuple[str, tuple[Recording, Trace] | None]
+
+
+def find_traces(bench: Workbench) -> Traces:
     """Read the temporary folder; what is no trace of a published file is removed at once."""
-    traces: dict[tuple[str, str], tuple[Recording, Trace]] = {}
-    reach(Step.RECOVER_LIST)
-    for name in os.listdir(bench.folder_fd):  # noqa: PTH208  # by descriptor
-        recording = recording_of(name)
-        trace = None if recording is None else _trace(name, bench.folder_fd)
-        if recording is None or trace is None:
+    found = _names_with_traces(bench.folder_fd)
+    for name, trace in found:
+        if trace is None:
             _remove(name, bench.folder_fd)
-        else:
-            traces[recording.conversation_id, recording.direction] = (recording, trace)
-    return traces
+    return _by_recording(found)
+
+
+def traces_in(folders: Folders) -> Traces:
+    """Read an archive's temporary folder, and leave it as it is."""
+    try:
+        with folders.opened((STATE_FOLDER, TEMPORARY_FOLDER)) as folder_fd:
+            return _by_recording(_names_with_traces(folder_fd))
+    except FileNotFoundError:
+        return {}
+
+
+def _names_with_traces(folder_fd: int) -> Sequence[_Named]:
+    reach(Step.RECOVER_LIST)
+    found: list[_Named] = []
+    for name in os.listdir(folder_fd):  # by descriptor
+        recording = recording_of(name)
+        trace = None if recording is None else _trace(name, folder_fd)
+        pair = None if recording is None or trace is None else (recording, trace)
+        found.append((name, pair))
+    return found
+
+
+def _by_recording(found: Sequence[_Named]) -> Traces:
+    told = [pair for _, pair in found if pair is not None]
+    return {(pair[0].conversation_id, pair[0].direction): pair for pair in told}
 
 
 def _trace(name: str, folder_fd: int) -> Trace | None:
@@ -104,14 +131,7 @@ def recovered(
 ) -> Sequence[Outcome]:
     """Prove and hash anew what was published, and make the outcomes that are missing."""
     outcomes = []
-    for recording, trace in known:
-        try:
-            path = layout.path(recording)
-        except UsageError:
-            continue
-        found = inspect(folders, path)
-        if not trace.fits(found):
-            continue
+    for recording, path, found in _published(folders, layout, known):
         if not isinstance(found.proof, Audio):
             # It was proven before it was published: what spoilt or lost it since, the disk did. Left
             # there, it would be in the way of the same recording for ever.
@@ -120,17 +140,43 @@ def recovered(
         with folders.opened(path.parent.parts, create=True) as folder_fd:
             reach(Step.RECOVER_SYNC)
             os.fsync(folder_fd)
-        outcomes.append(
-            Outcome(
-                recording=recording,
-                status=Status.SAVED,
-                path=Path(path),
-                bytes=found.bytes,
-                sha256=found.sha256,
-                audio=found.proof,
-            )
-        )
+        outcomes.append(_outcome(recording, path, found, found.proof))
     return outcomes
+
+
+def witnessed(
+    folders: Folders, layout: Layout, known: Sequence[tuple[Recording, Trace]]
+) -> Sequence[Outcome]:
+    """Make the outcomes that `recovered` would, and leave everything as it is."""
+    return [
+        _outcome(recording, path, found, found.proof)
+        for recording, path, found in _published(folders, layout, known)
+        if isinstance(found.proof, Audio)
+    ]
+
+
+def _published(
+    folders: Folders, layout: Layout, known: Sequence[tuple[Recording, Trace]]
+) -> Iterator[tuple[Recording, PurePosixPath, Inspection]]:
+    for recording, trace in known:
+        try:
+            path = layout.path(recording)
+        except UsageError:
+            continue
+        found = inspect(folders, path)
+        if trace.fits(found):
+            yield recording, path, found
+
+
+def _outcome(recording: Recording, path: PurePosixPath, found: Inspection, audio: Audio) -> Outcome:
+    return Outcome(
+        recording=recording,
+        status=Status.SAVED,
+        path=Path(path),
+        bytes=found.bytes,
+        sha256=found.sha256,
+        audio=audio,
+    )
 
 
 def clear(bench: Workbench) -> None:

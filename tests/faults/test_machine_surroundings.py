@@ -160,7 +160,7 @@ async def test_a_destination_that_is_no_folder(tmp_path: Path, kind: str, below:
 
 
 async def test_a_read_only_disk(tmp_path: Path) -> None:
-    """It is refused before the first request; once it can be written again, all is fetched."""
+    """A run is refused before the first request; once it can be written again, all is fetched."""
     async with WireServer(Plans()) as server:
         trial = trial_on(server, tmp_path / "work", *IDS)
         csv = (*trial.csv(*IDS), "--min-free", "0")
@@ -172,9 +172,11 @@ async def test_a_read_only_disk(tmp_path: Path) -> None:
             refused(await trial.download(*csv), "mounted read-only", "may not be written")
             for command in ("status", "verify"):
                 looked = await run_forked(trial.order(command, trial.archive))
-                assert looked.code == 6, looked.stderr
-                assert "mounted read-only" in looked.stderr
-                assert "--out" not in looked.stderr, "only download has it"
+                assert looked.code == 0, looked.stderr
+            stopped = await run_forked(trial.order("verify", trial.archive, "--repair"))
+            assert stopped.code == 6, stopped.stderr
+            assert "mounted read-only" in stopped.stderr
+            assert "--out" not in stopped.stderr, "only download has it"
             assert dict(trial.asked()) == asked
             protected.remount("rw")
             await lifted(trial, *csv)
