@@ -9,13 +9,16 @@ they know what this one has forgotten.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from bulkaudio.errors import UsageError
+from bulkaudio.errors import LedgerError, UsageError
 from bulkaudio.ledger.erasing import ORDER_PIN, Doom, Dossier
+from bulkaudio.ledger.faults import is_full
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.rows import LedgerRow
 from bulkaudio.model import Direction, Recording, Status
@@ -25,12 +28,16 @@ from bulkaudio.stores.erasing import (
     Removal,
     Removed,
     ledger_copies,
+    make_room,
     remove_ledger_copies,
 )
-from bulkaudio.stores.local import LocalStore
+from bulkaudio.stores.reading import LocalReader
 from bulkaudio.tombstones import Order, cleaned_entry, note, purged_entries
 
 PER_BATCH = 200
+TIGHT_BYTES = 1_000_000
+"""A disk with less than this may have no room to write down what is to be erased."""
+
 NAMED = 1000
 """A report names so many of a kind, and counts the others."""
 
@@ -149,7 +156,7 @@ class Observer:
     watch: Watch = lambda _: None
 
 
-async def purge(ledger: Ledger, store: LocalStore, wish: Wish, observer: Observer) -> Report:
+async def purge(ledger: Ledger, store: LocalReader, wish: Wish, observer: Observer) -> Report:
     """
     Erase what `Ledger.erasures` has collected, in constant memory, but nothing that is held.
 
@@ -161,8 +168,7 @@ async def purge(ledger: Ledger, store: LocalStore, wish: Wish, observer: Observe
         position, seen = page[-1].number, seen + len(page)
         dooms = _sort(page, wish, report)
         if wish.is_acting and dooms:
-            bare = await ledger.erasures.begin(dooms, wish.order.to_json(), datetime.now(UTC))
-            report.removed.add(await _remove(ledger, store, (dooms, bare), wish.order))
+            report.removed.add(await _erase(ledger, store, dooms, wish.order))
             report.metadata = report.removed.metadata
         else:
             report.metadata += len(await store.has_sidecar(_bare(page, dooms)))
@@ -171,11 +177,12 @@ async def purge(ledger: Ledger, store: LocalStore, wish: Wish, observer: Observe
     if report.conversations or report.unknown_count:
         report.ledger_copies = await store.within(ledger_copies)
         if wish.is_acting:
-            await _clean(ledger, store)
+            with _told_of_traces(ledger.path):
+                await _clean(ledger, store)
     return report
 
 
-async def finish(ledger: Ledger, store: LocalStore) -> None:
+async def finish(ledger: Ledger, store: LocalReader) -> None:
     """Finish what a killed erasure has begun; nothing is asked a second time."""
     text = (await ledger.pins()).get(ORDER_PIN)
     if text is None:
@@ -185,6 +192,53 @@ async def finish(ledger: Ledger, store: LocalStore) -> None:
         bare = await ledger.erasures.erased([doom.conversation_id for doom in dooms])
         await _remove(ledger, store, (dooms, bare), order)
     await _clean(ledger, store)
+
+
+async def _erase(
+    ledger: Ledger, store: LocalReader, dooms: Sequence[Doom], order: Order
+) -> Removed:
+    """
+    Erase a batch.
+
+    The intention comes first, and on a full disk there may be no room for it. Fewer at a time need
+    less, and what the first of them leave is room for the others.
+    """
+    if await store.free_bytes() < TIGHT_BYTES:
+        await store.within(make_room)
+    try:
+        bare = await ledger.erasures.begin(dooms, order.to_json(), datetime.now(UTC))
+    except LedgerError as error:
+        if not is_full(error):
+            raise
+        if len(dooms) == 1:
+            raise _no_room(store.root) from error
+        half, removed = len(dooms) // 2, Removed()
+        for part in (dooms[:half], dooms[half:]):
+            removed.add(await _erase(ledger, store, part, order))
+        return removed
+    return await _remove(ledger, store, (dooms, bare), order)
+
+
+def _no_room(root: Path) -> LedgerError:
+    return LedgerError(
+        f"the disk of {root} is so full that not even what is to be erased can be written down",
+        fix=f"free a megabyte there (df -h {shlex.quote(str(root))}), such as a log or a report, and "
+        "run again: what is erased then makes room for the rest",
+    )
+
+
+@contextmanager
+def _told_of_traces(ledger: Path) -> Iterator[None]:
+    try:
+        yield
+    except LedgerError as error:
+        if not is_full(error):
+            raise
+        raise LedgerError(
+            "the recordings are erased; to write the ledger anew without their traces, its disk or "
+            "the system's temporary folder has not room enough",
+            fix=f"free twice the size of {ledger} on either, and run again: it is finished then",
+        ) from error
 
 
 def _sort(page: Sequence[Dossier], wish: Wish, report: Report) -> Sequence[Doom]:
@@ -219,7 +273,7 @@ def _bare(page: Sequence[Dossier], dooms: Sequence[Doom]) -> Sequence[str]:
 
 async def _remove(
     ledger: Ledger,
-    store: LocalStore,
+    store: LocalReader,
     what: tuple[Sequence[Doom], frozenset[str]],
     order: Order,
 ) -> Removed:
@@ -231,7 +285,7 @@ async def _remove(
     return removed
 
 
-async def _clean(ledger: Ledger, store: LocalStore) -> None:
+async def _clean(ledger: Ledger, store: LocalReader) -> None:
     await store.within(remove_ledger_copies)
     await ledger.erasures.rewrite()
     # Should the ledger be lost from here on, what is moved aside of it knows nothing any more.

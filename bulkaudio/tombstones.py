@@ -20,6 +20,7 @@ from bulkaudio.model import Direction
 from bulkaudio.naming import is_conversation_id
 from bulkaudio.stores import register
 from bulkaudio.stores.local import LocalStore
+from bulkaudio.stores.reading import LocalReader
 from bulkaudio.stores.register import Entry
 
 PAGE = 500
@@ -116,7 +117,7 @@ def cleaned_entry() -> Entry:
     return {CLEANED: text_of(datetime.now(UTC))}
 
 
-async def note(store: LocalStore, entries: Sequence[Entry]) -> None:
+async def note(store: LocalReader, entries: Sequence[Entry]) -> None:
     """Put entries into the register; durable when this returns."""
     await store.within(lambda folders: register.append(folders, entries))
 

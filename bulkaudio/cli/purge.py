@@ -151,13 +151,16 @@ def check(archive: Path, options: PurgeOptions) -> datetime | None:
 async def _erase(
     job: "Job", options: PurgeOptions, file: BinaryIO | None, view: "Counting[Progress]"
 ) -> "Receipt":
-    from bulkaudio.archive import open_archive
+    from bulkaudio.archive import look_into, open_archive
     from bulkaudio.cli.receipt import Ids, Receipt
     from bulkaudio.purge import Observer
     from bulkaudio.purge import purge as erase
 
     ids = Ids(file=file)
-    async with open_archive(job.archive) as held:
+    is_acting = job.wish.is_acting
+    async with (
+        open_archive(job.archive, is_freeing=True) if is_acting else look_into(job.archive) as held
+    ):
         await _collect(held.ledger, options, job)
         observer = Observer(witness=ids.take, watch=view.see)
         report = await erase(held.ledger, held.store, job.wish, observer)
