@@ -361,6 +361,37 @@ async def test_each_oddity_by_itself_changes_nothing(tmp_path: Path) -> None:
     assert {case: text for case, text in said.items() if not text.startswith("0 ")} == {}
 
 
+@pytest.mark.parametrize(
+    ("command", "advice"),
+    [
+        ("status", None),
+        ("verify", None),
+        ("gaps", "--csv"),
+        ("export", "--output"),
+        ("purge --older-than 1d", "--receipt"),
+    ],
+)
+def test_advice_for_a_full_stdout_is_the_commands_own(
+    command: str, advice: str | None, tmp_path: Path
+) -> None:
+    """An option is named only where it is to be had."""
+    (tmp_path / "archive" / ".bulkaudio").mkdir(parents=True)
+    name, *more = command.split()
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "bulkaudio", name, "archive", *more],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            env=environment(),
+            cwd=tmp_path,
+            check=False,
+            text=True,
+        )
+    assert done.returncode == 6, done.stderr
+    assert "cannot be written to standard output" in done.stderr
+    assert re.findall(r"--[a-z-]+", done.stderr) == ([advice] if advice else [])
+
+
 @pytest.mark.parametrize("line", ["--help", "status archive"])
 def test_a_full_disk_behind_stdout_is_no_bug(line: str, tmp_path: Path) -> None:
     """Every command says so in a sentence and ends with the code of this machine's troubles."""

@@ -268,7 +268,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BulkAudioError as error:
         code = _end_badly(arguments, error)
     except OSError as error:
-        code = _end_badly(arguments, stdout_fault(error) or failure.unexpected(error))
+        command = arguments[0] if arguments else ""
+        told = stdout_fault(error, command) or failure.unexpected(error)
+        code = _end_badly(arguments, told)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug ends in one line, not a page
         _RESERVE.clear()
         code = _end_badly(arguments, failure.unexpected(error))

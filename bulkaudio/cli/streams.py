@@ -9,6 +9,14 @@ from typing import TextIO
 
 from bulkaudio.errors import StorageError
 
+ELSEWHERE = {
+    "download": "; --summary-file keeps it elsewhere, too",
+    "gaps": "; --csv FILE writes the days elsewhere",
+    "export": ", or write elsewhere: --output FILE",
+    "purge": "; --receipt FILE keeps it elsewhere, too",
+    "schedule": ", or write elsewhere: --output-dir DIR",
+}
+
 _DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
@@ -37,15 +45,20 @@ def survived_pipe() -> Iterator[None]:
         _muffle(sys.stdout)
 
 
-def stdout_fault(error: OSError) -> StorageError | None:
-    """Put an error of writing to stdout into words, and let stdout swallow the rest; else None."""
+def stdout_fault(error: OSError, command: str) -> StorageError | None:
+    """
+    Put an error of writing to stdout into words, and let stdout swallow the rest; else None.
+
+    Args:
+        command: Which one it was, for the advice: not every command can write elsewhere, too.
+    """
     # Disks of the archive, the log and the summary have words of their own already.
     if error.filename is not None or error.errno not in _DISK_ERRORS:
         return None
     _muffle(sys.stdout)
     return StorageError(
         f"the result cannot be written to standard output: {error.strerror}",
-        fix="free some space where it is redirected to; --summary-file keeps it elsewhere, too",
+        fix="free some space where it is redirected to" + ELSEWHERE.get(command, ""),
     )
 
 
