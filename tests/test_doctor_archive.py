@@ -16,7 +16,7 @@ import pytest
 
 from bulkaudio.steps import Step
 from tests.doctored import KEY, WHOSE, Doctored, polyai, statuses
-from tests.faults.machine import become_nobody, disk, hook, need_root
+from tests.faults.machine import NOBODY, become_nobody, disk, hook, need_root
 from tests.forked import Order, run_forked
 from tests.inside import Inside
 from tests.plans import whole
@@ -190,6 +190,11 @@ def test_another_run_holds_the_archive(archive: Path, doctored: Doctored) -> Non
         assert f"process {holder.pid}" in checks["archive.ledger"]["detail"]
         done = doctored.inside.run("doctor", "--out", archive, "--account", "x", "--json")
         assert done.summary["checks"][0]["detail"].startswith("uk / x / PROJECT-1")
+        assert f"process {holder.pid}" in done.summary["running"]
+        assert ", since 20" in done.summary["running"]
+        words = doctored.run("--out", archive).stdout
+        assert "Well" in words
+        assert "A run holds the archive, and another is refused (75)" in words
         assert lock.read_bytes() == content
     finally:
         holder.kill()
@@ -273,12 +278,43 @@ def test_too_little_space_is_left(kept: Path, doctored: Doctored) -> None:
 
 
 def test_a_disk_that_cannot_be_written(doctored: Doctored) -> None:
-    """Read-only: exit code 6, with the cause."""
+    """Read-only, and no archive there yet: exit code 6, with the cause."""
     with disk(doctored.inside.folder / "disk", "size=1m") as mounted:
         mounted.remount("ro")
         checks = doctored.checks("--out", mounted.folder / "archive", code=6)
     assert checks["archive.folder"]["status"] == "fail"
     assert "read-only" in checks["archive.folder"]["detail"]
+
+
+def test_an_archive_on_a_disk_that_cannot_be_written(archive: Path, doctored: Doctored) -> None:
+    """The disk is named, what can be done with it as it is, and the ledger is read all the same."""
+    with disk(doctored.inside.folder / "disk", "size=1m") as mounted:
+        moved = mounted.folder / "archive"
+        shutil.copytree(archive, moved)
+        mounted.remount("ro")
+        checks = doctored.checks("--out", moved, "--min-free", "0", code=6)
+    assert statuses(checks, "archive") == ["ok", "ok", "fail", "ok", "ok"]
+    assert "mounted read-only" in checks["archive.disk"]["detail"]
+    assert "remount it writable" in checks["archive.disk"]["fix"]
+    assert "verify" in checks["archive.disk"]["fix"]
+
+
+@pytest.mark.parametrize("options", ["size=64k", "size=1m,nr_inodes=14"])
+def test_an_archive_on_a_disk_that_is_full(options: str, archive: Path, doctored: Doctored) -> None:
+    """Disk and space say so, with the fix; of the file that was tried out nobody hears."""
+    with disk(doctored.inside.folder / "disk", "size=1m") as mounted:
+        moved = mounted.folder / "archive"
+        shutil.copytree(archive, moved)
+        used = os.statvfs(mounted.folder)
+        if "inodes" in options:
+            mounted.remount(f"nr_inodes={used.f_files - used.f_ffree}")
+        else:
+            (mounted.folder / "filler").write_bytes(bytes(used.f_bavail * used.f_frsize))
+        checks = doctored.checks("--out", moved, code=6)
+    assert statuses(checks, "archive") == ["ok", "ok", "fail", "fail", "ok"]
+    assert "no space or no inodes left" in checks["archive.disk"]["detail"]
+    assert f"df -i {moved}" in checks["archive.disk"]["fix"]
+    assert "doctor-" not in str(checks)
 
 
 def test_a_disk_that_is_full(doctored: Doctored) -> None:
@@ -287,18 +323,23 @@ def test_a_disk_that_is_full(doctored: Doctored) -> None:
         for name in ("one", "two"):
             (mounted.folder / name).touch()
         checks = doctored.checks("--out", mounted.folder, code=6)
-    assert checks["archive.folder"]["status"] == "fail"
-    assert "inodes" in checks["archive.folder"]["detail"]
+    assert checks["archive.folder"]["status"] == "ok"
+    assert checks["archive.disk"]["status"] == "fail"
+    assert "inodes" in checks["archive.disk"]["detail"]
 
 
-async def test_a_folder_that_this_user_may_not_enter(model: Path) -> None:
-    """One fault with its fix, whatever else could not be looked at for it."""
+async def diagnosed_as_nobody(model: Path, mode: str, owner: int) -> dict[str, dict[str, str]]:
+    """Give an archive's folders that mode and owner, and diagnose it as nobody."""
     need_root("take its rights away")
     # Not below pytest's folder, which is root's alone.
     with TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
         shutil.copytree(model, folder / "archive")
+        words = ["chmod", "-R", mode, str(folder / "archive")]
+        await asyncio.to_thread(subprocess.run, [*words], check=True)
+        for path in (folder / "archive", *(folder / "archive").rglob("*")):
+            os.chown(path, owner, owner)
         async with WireServer(polyai()) as server:
             env = environment(
                 POLYAI_API_KEY=KEY,
@@ -308,8 +349,30 @@ async def test_a_folder_that_this_user_may_not_enter(model: Path) -> None:
             arguments = ("doctor", *WHOSE, "--json", "--out", str(folder / "archive"))
             order = Order(arguments=arguments, env=env, cwd=folder, **hook(become_nobody))
             ended = await run_forked(order)
-    assert ended.code == 6, ended.stdout
-    checks = {check["name"]: check for check in ended.summary["checks"]}
+        assert ended.code == 6, ended.stdout
+        return {check["name"]: check for check in ended.summary["checks"]}
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "fix"),
+    [("a=rX", 0, "run bulkaudio as root"), ("u=rX,go=", NOBODY, "chmod -R u+rwX")],
+)
+async def test_a_folder_that_this_user_may_only_read(
+    model: Path, mode: str, owner: int, fix: str
+) -> None:
+    """Permissions say so, who may write, and what works without."""
+    checks = await diagnosed_as_nobody(model, mode, owner)
+    assert statuses(checks, "archive")[:3] == ["ok", "fail", "skip"]
+    assert statuses(checks, "archive")[4] == "ok"
+    found = checks["archive.permissions"]
+    assert "may read" in found["detail"]
+    assert found["fix"].startswith(fix)
+    assert "verify" in found["fix"]
+
+
+async def test_a_folder_that_this_user_may_not_enter(model: Path) -> None:
+    """One fault with its fix, whatever else could not be looked at for it."""
+    checks = await diagnosed_as_nobody(model, "u+rwX", 0)
     assert statuses(checks, "archive") == ["fail", "skip", "skip", "skip", "skip"]
     assert "permission" in checks["archive.folder"]["fix"]
 

@@ -67,6 +67,9 @@ def _lines(report: Report, marks: Mapping[Status, str], width: int | None) -> It
         yield from _probe(report.probe)
     yield Text()
     yield _verdict(report)
+    if report.holder is not None:
+        yield Text("A run holds the archive, and another is refused (75) until it has ended;")
+        yield Text("status tells how far it is.")
 
 
 def _row(check: Check, mark: str, width: int | None) -> Iterator[Text]:

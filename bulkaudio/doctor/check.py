@@ -115,10 +115,12 @@ class Report:
 
     Attributes:
         probe: What ``--probe`` found, as it is written for ``--json``.
+        holder: The run that holds the archive, in words: no fault, but another one is refused.
     """
 
     checks: Sequence[Check]
     probe: Mapping[str, Any] | None = None
+    holder: str | None = None
 
     @property
     def exit_code(self) -> int:
@@ -145,6 +147,7 @@ class Report:
             "exit_code": self.exit_code,
             "checks": [check.entry() for check in self.checks],
             "probe": self.probe,
+            "running": self.holder,
         }
 
 

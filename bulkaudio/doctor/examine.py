@@ -6,6 +6,7 @@ A check that fails is a value in the report; only a bug, or an interrupt, is rai
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from bulkaudio.doctor.archive_checks import disk_checks, ledger_check, unlooked
@@ -42,20 +43,21 @@ async def examine(subject: Subject, *, probe_id: str | None = None) -> Report:
             source = group.create_task(source_check(subject, ledger))
     except ExceptionGroup as several:
         raise several.exceptions[0] from several
-    checks = in_order((bound.check, source.result(), *hosts.result(), *archive.result()))
-    if probe_id is None:
-        return Report(checks=checks)
-    return await _probed(network, probe_id, checks)
+    found, holder = archive.result()
+    checks = in_order((bound.check, source.result(), *hosts.result(), *found))
+    report = Report(checks=checks, holder=holder)
+    return report if probe_id is None else await _probed(network, probe_id, report)
 
 
-async def _probed(network: Network, probe_id: str, checks: Sequence[Check]) -> Report:
+async def _probed(network: Network, probe_id: str, report: Report) -> Report:
+    checks = report.checks
     by_name = {check.name: check for check in checks}
     is_open = by_name["recordings.key"].status in {Status.OK, Status.WARN}
     found = await network.probe(probe_id) if is_open else None
     if found is None:
         needs = skip("probe.original", "needs a key that the recordings' host accepts: see above")
-        return Report(checks=(*checks, needs))
-    return Report(checks=(*checks, *found.checks()), probe=found.document())
+        return replace(report, checks=(*checks, needs))
+    return replace(report, checks=(*checks, *found.checks()), probe=found.document())
 
 
 async def _ledger(subject: Subject, *, check_s: float) -> LedgerLook:
@@ -68,21 +70,23 @@ async def _ledger(subject: Subject, *, check_s: float) -> LedgerLook:
         return LedgerLook(is_begun=True, error=_dead_disk(subject))
 
 
-async def _archive(subject: Subject) -> Sequence[Check]:
+async def _archive(subject: Subject) -> tuple[Sequence[Check], str | None]:
+    """Look at the archive; return also which run holds it."""
     root = subject.archive
     if root is None:
-        return tuple(unlooked("no archive is named: --out DIR"))
+        return tuple(unlooked("no archive is named: --out DIR")), None
     try:
         disk = await within(DISK_S, partial(look_at_disk, root))
     except TimeoutError:
         first, *others = unlooked("needs the disk")
-        return (fail_for(first.name, _dead_disk(subject)), *others)
+        return (fail_for(first.name, _dead_disk(subject)), *others), None
     ledger = await _ledger(subject, check_s=WALK_S)
     least = subject.request.place.min_free_bytes
     if disk.error is not None and isinstance(ledger.error, StorageError):
         # Who may not enter the folder has one fault, not two.
-        return (*disk_checks(disk, ledger, least), skip("archive.ledger", "needs the folder"))
-    return (*disk_checks(disk, ledger, least), ledger_check(ledger))
+        needs = skip("archive.ledger", "needs the folder")
+        return (*disk_checks(disk, ledger, least), needs), None
+    return (*disk_checks(disk, ledger, least), ledger_check(ledger)), ledger.holder
 
 
 def _dead_disk(subject: Subject) -> StorageError:
