@@ -20,7 +20,6 @@ from bulkaudio.errors import LedgerError, UsageError
 from bulkaudio.ledger.erasing import ORDER_PIN, Doom, Dossier
 from bulkaudio.ledger.faults import is_full
 from bulkaudio.ledger.ledger import Ledger
-from bulkaudio.ledger.rows import LedgerRow
 from bulkaudio.model import Direction, Recording, Status
 from bulkaudio.naming import Layout
 from bulkaudio.stores.erasing import (
@@ -59,7 +58,8 @@ class Wish:
     What is to be erased of the conversations that were collected.
 
     Attributes:
-        directions: Empty: all of it, and whatever direction is asked for later.
+        directions: Empty: all of it, and whatever direction is asked for later. Of those that are
+            named, also what was never asked for is never fetched.
         is_acting: False only looks.
     """
 
@@ -76,13 +76,18 @@ class Wish:
             and (not self.directions or row.recording.direction in self.directions)
         )
         is_whole = not self.directions
-        if not rows and (dossier.is_buried or not is_whole):
+        known = {row.recording.direction for row in dossier.rows}
+        barred = () if dossier.is_buried else tuple(d for d in self.directions if d not in known)
+        if not rows and not barred and (dossier.is_buried or not is_whole):
             return None
+        starts = (row.recording.started_at for row in dossier.rows)
         return Doom(
             conversation_id=dossier.conversation_id,
             rows=rows,
             is_whole=is_whole,
             is_known=not dossier.is_unknown,
+            barred=barred,
+            started_at=next((start for start in starts if start is not None), None),
         )
 
 
@@ -96,8 +101,8 @@ class Report:
         recordings: Saved ones among what is erased; `bytes` is their size by the ledger.
         tombstones: All recordings that are erased: also those that had no audio, or none yet.
         metadata: Files.
-        unknown: The archive never heard of these; without a direction named, none of them will be
-            fetched. `unknown_count` is of all.
+        unknown: The archive never heard of these; what was named of them will never be fetched.
+            `unknown_count` is of all.
         already: Erased before, as far as it was asked for.
         held: The first of those that a hold forbids to erase, with its reason.
         removed: What was found on the disk: also files that had been set aside as damaged.
@@ -125,7 +130,7 @@ class Report:
                 self.unknown.append(dossier.conversation_id)
             return
         self.conversations += 1
-        self.tombstones += len(doom.rows)
+        self.tombstones += len(doom.directions)
         saved = [row for row in doom.rows if row.status is Status.SAVED]
         self.recordings += len(saved)
         self.bytes += sum(row.bytes or 0 for row in saved)
@@ -248,11 +253,7 @@ def _sort(page: Sequence[Dossier], wish: Wish, report: Report) -> Sequence[Doom]
         if dossier.hold is not None and doom is not None:
             report.leave(dossier, dossier.hold)
         elif doom is None:
-            # With directions named, an unknown conversation has nothing that could be erased.
-            report.already += not dossier.is_unknown
-            report.unknown_count += dossier.is_unknown
-            if dossier.is_unknown and len(report.unknown) < NAMED:
-                report.unknown.append(dossier.conversation_id)
+            report.already += 1
         else:
             report.take(dossier, doom)
             dooms.append(doom)
@@ -294,11 +295,11 @@ async def _clean(ledger: Ledger, store: LocalReader) -> None:
 
 
 def _removal(doom: Doom, layout: Layout, *, is_bare: bool) -> Removal:
-    directions = frozenset(
-        Direction if doom.is_whole else [row.recording.direction for row in doom.rows]
-    )
+    directions = frozenset(Direction if doom.is_whole else doom.directions)
     known = [row.path for row in doom.rows if row.path is not None]
-    named = [_named(doom.conversation_id, each, doom.rows, layout) for each in sorted(directions)]
+    starts = (doom.started_at, *(row.recording.started_at for row in doom.rows))
+    start = next((each for each in starts if each is not None), None)
+    named = [_named(doom.conversation_id, each, start, layout) for each in sorted(directions)]
     return Removal(
         conversation_id=doom.conversation_id,
         directions=directions,
@@ -308,14 +309,11 @@ def _removal(doom: Doom, layout: Layout, *, is_bare: bool) -> Removal:
 
 
 def _named(
-    conversation_id: str, direction: Direction, rows: Sequence[LedgerRow], layout: Layout
+    conversation_id: str, direction: Direction, started_at: datetime | None, layout: Layout
 ) -> PurePosixPath | None:
     """Say where the layout puts a recording, whether or not the ledger knows a file there."""
-    starts = [row.recording.started_at for row in rows if row.recording.started_at is not None]
     recording = Recording(
-        conversation_id=conversation_id,
-        direction=direction,
-        started_at=starts[0] if starts else None,
+        conversation_id=conversation_id, direction=direction, started_at=started_at
     )
     try:
         return layout.path(recording)

@@ -77,6 +77,7 @@ def user_name() -> str:
 
 def purged_entries(dooms: Sequence[Doom], order: Order) -> Sequence[Entry]:
     """Say of each conversation what of it is to be gone for good."""
+    at = text_of(order.at)
     return [
         {
             PURGED: doom.conversation_id,
@@ -87,8 +88,9 @@ def purged_entries(dooms: Sequence[Doom], order: Order) -> Sequence[Entry]:
                     text_of(row.first_seen_at),
                 ]
                 for row in doom.rows
-            },
-            "at": text_of(order.at),
+            }
+            | {side.value: [text_or_none(doom.started_at), at] for side in doom.barred},
+            "at": at,
             "who": order.who,
             "reason": order.reason,
         }

@@ -123,6 +123,42 @@ def test_a_side_alone(inside: Inside) -> None:
         assert traces(inside.archive, "CA1") == {}
 
 
+def test_a_side_that_was_never_fetched(inside: Inside) -> None:
+    """It is barred from then on, of a known call and of an unknown one, also by a ledger made anew."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        csv = write_csv(inside.folder / "calls.csv", ["CA1", "CA2"])
+        assert inside.download("--csv", csv).code == 0
+        sides = ("--direction", "user", "--direction", "agent")
+        done = purge(inside, "--id", "CA1", "--id", "CA4", *sides)
+        assert (done.code, done.summary["unknown"], done.summary["already_erased"]) == (
+            0,
+            ["CA4"],
+            0,
+        )
+        assert (done.summary["recordings"], done.summary["tombstones"]) == (0, 2)
+        assert done.summary["erased"][0]["directions"] == ["user", "agent"]
+        again = purge(inside, "--id", "CA1", "--id", "CA4", *sides)
+        assert (again.summary["already_erased"], again.summary["unknown"]) == (2, [])
+        gaps = inside.run("gaps", inside.archive, "--json", "--direction", "combined").summary
+        assert (gaps["totals"]["listed"], gaps["totals"]["missing"]) == (2, 0)
+        (inside.archive / ".bulkaudio" / "ledger.db").unlink()
+        assert inside.run("rebuild", inside.archive).code == 0
+        barred = {"user": "purged", "agent": "purged"}
+        assert statuses(inside.archive, "CA1") == {"combined": "saved", **barred}
+        assert statuses(inside.archive, "CA4") == barred
+        server.heads.clear()
+        fill(inside)
+        never = {(id_, side) for id_ in ("CA1", "CA4") for side in barred}
+        assert not asked_for(server) & never
+        assert ("CA4", "combined") in asked_for(server)
+        assert statuses(inside.archive, "CA4") == {"combined": "saved", **barred}
+        assert audio_traces(inside.archive, "CA1", ("user", "agent")) == {}
+        rest = purge(inside, "--id", "CA1")
+        assert (rest.summary["recordings"], rest.summary["tombstones"]) == (1, 1)
+        assert traces(inside.archive, "CA1") == {}
+
+
 def test_a_conversation_that_was_never_here(inside: Inside) -> None:
     """It is told apart, and will not be fetched when a listing names it."""
     with in_thread(WireServer(polyai())) as server:
@@ -137,7 +173,9 @@ def test_a_conversation_that_was_never_here(inside: Inside) -> None:
         fill(inside)
         assert {id_ for id_, _ in asked_for(server)} == {"CA2", "CA3", "CA4"}
         side = purge(inside, "--id", "CA7", "--direction", "user")
-        assert (side.summary["unknown"], side.summary["erased"]) == (["CA7"], [])
+        assert side.summary["unknown"] == ["CA7"]
+        assert side.summary["erased"] == [{"id": "CA7", "directions": ["user"], "known": False}]
+        assert side.summary["conversations"] == 0
         again = purge(inside, "--id", "CA1")
         assert (again.summary["unknown_count"], again.summary["already_erased"]) == (0, 1)
 

@@ -53,7 +53,7 @@ class Ids:
         for doom in dooms:
             entry = {
                 "id": doom.conversation_id,
-                "directions": [row.recording.direction.value for row in doom.rows],
+                "directions": [side.value for side in doom.directions],
                 "known": doom.is_known,
             }
             if self.file is not None:
@@ -147,10 +147,10 @@ class Receipt:
                 style="yellow",
             )
         if report.unknown_count:
-            ever = "" if self.job.wish.directions else ", and never to be fetched"
+            sides = ", ".join(self.job.wish.directions)
             yield Text(
-                f"{plural(report.unknown_count, 'conversation')} not in this archive{ever}: "
-                f"{_some(report.unknown)}"
+                f"{plural(report.unknown_count, 'conversation')} not in this archive, and never to be "
+                f"fetched{f' ({sides})' if sides else ''}: {_some(report.unknown)}"
             )
         if report.already:
             yield Text(f"{plural(report.already, 'conversation')} erased before.")

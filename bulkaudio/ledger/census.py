@@ -95,6 +95,9 @@ WHERE r.id > :after AND r.id <= :upto
     AND NOT EXISTS (SELECT 1 FROM recordings AS o
         WHERE o.conversation_id = r.conversation_id AND o.direction = :direction)
     AND NOT EXISTS (SELECT 1 FROM tombstones AS t WHERE t.conversation_id = r.conversation_id)
+    AND (r.status <> 'purged' OR r.started_at IS NOT NULL OR EXISTS
+        (SELECT 1 FROM recordings AS o
+         WHERE o.conversation_id = r.conversation_id AND o.status <> 'purged'))
 GROUP BY 1
 """
 
@@ -105,7 +108,12 @@ def groups(connection: sqlite3.Connection, page: Page) -> Sequence[Group]:
 
 
 def never_asked(connection: sqlite3.Connection, page: Page) -> Sequence[Group]:
-    """Count the conversations of a page that lack a row for a direction, and were not erased whole."""
+    """
+    Count the conversations of a page that lack a row for a direction, and were not erased whole.
+
+    Nor is anything of a conversation asked for that nobody knows but by a tombstone: it was named
+    to `purge`, and by no source.
+    """
     found = []
     for direction in page.directions:
         bindings = _bindings(page) | {"direction": direction.value}

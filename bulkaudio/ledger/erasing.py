@@ -35,7 +35,12 @@ _FORGET = (
     "UPDATE recordings SET reason = NULL, path = NULL, bytes = NULL, sha256 = NULL, "
     "audio_seconds = NULL, codec = NULL, sample_rate = NULL, channels = NULL, saved_at = NULL, "
     "attempts = 0, http_status = NULL, error_code = NULL, correlation_id = NULL, run_id = NULL, "
-    "redaction_requested = NULL, purged_at = ? WHERE id = ?"
+    "redaction_requested = NULL, purged_at = ? WHERE conversation_id = ? AND direction = ?"
+)
+
+_BAR = (
+    "INSERT INTO recordings (conversation_id, direction, status, reason, started_at, first_seen_at) "
+    "VALUES (?, ?, 'purged', 'purging', ?, ?) ON CONFLICT DO NOTHING"
 )
 
 
@@ -73,12 +78,21 @@ class Doom:
         rows: Of these recordings everything but a tombstone.
         is_whole: Nothing of it may ever come back, whatever direction is asked for.
         is_known: The archive had heard of it.
+        barred: Sides that nobody has asked for so far, and that are never to be fetched.
+        started_at: When the call began, for the tombstones of those.
     """
 
     conversation_id: str
     rows: tuple[LedgerRow, ...]
     is_whole: bool
     is_known: bool = True
+    barred: tuple[Direction, ...] = ()
+    started_at: datetime | None = None
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Every side that gets a tombstone of its own."""
+        return (*(row.recording.direction for row in self.rows), *self.barred)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +160,8 @@ class Erasures:
 
         def forget(connection: sqlite3.Connection) -> None:
             at = text_of(now)
-            connection.executemany(_FORGET, [(at, row.rowid) for d in dooms for row in d.rows])
+            sides = [(at, d.conversation_id, side) for d in dooms for side in d.directions]
+            connection.executemany(_FORGET, sides)
             connection.executemany(
                 "UPDATE tombstones SET is_done = 1 WHERE conversation_id = ?",
                 [(doom.conversation_id,) for doom in dooms if doom.is_whole],
@@ -296,10 +311,19 @@ def _begin(
         "WHERE id = ?",
         [(row.rowid,) for doom in dooms for row in doom.rows],
     )
+    at = text_of(now)
+    connection.executemany(
+        _BAR,
+        [
+            (doom.conversation_id, side, _text(doom.started_at), at)
+            for doom in dooms
+            for side in doom.barred
+        ],
+    )
     connection.executemany(
         "INSERT INTO tombstones (conversation_id, purged_at, is_done) VALUES (?, ?, 0) "
         "ON CONFLICT (conversation_id) DO UPDATE SET is_done = 0",
-        [(doom.conversation_id, text_of(now)) for doom in dooms if doom.is_whole],
+        [(doom.conversation_id, at) for doom in dooms if doom.is_whole],
     )
     return _without_audio(connection, [doom.conversation_id for doom in dooms])
 
