@@ -215,12 +215,14 @@ class Share:
     One direction of a plan.
 
     Attributes:
+        erased: Those of `already` of which nothing but a tombstone is left.
         backlog: Those of `load.recordings` that earlier runs left.
         duration_s: What it takes by itself; None: unknown.
     """
 
     direction: Direction
     already: int = 0
+    erased: int = 0
     absent: int = 0
     deferred: int = 0
     backlog: int = 0

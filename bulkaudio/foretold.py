@@ -147,6 +147,7 @@ class Gathering:
         return Share(
             direction=direction,
             already=self.sums[direction, SAVED] + self.sums[direction, PURGED],
+            erased=self.sums[direction, PURGED],
             absent=self.sums[direction, Status.ABSENT.value],
             deferred=self.sums[direction, deferred] + self.sums[direction, PUT_OFF],
             backlog=self.backlog[direction],

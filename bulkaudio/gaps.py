@@ -1,8 +1,8 @@
 """
 What an archive lacks, by day: pure counting, from groups of rows to a verdict.
 
-A recording is in exactly one column, so that listed = saved + absent + deferred + failed + missing,
-on every line and in every sum.
+A recording is in exactly one column, so that listed = saved + absent + deferred + failed + missing +
+erased, on every line and in every sum.
 """
 
 import json
@@ -31,6 +31,7 @@ class Column(StrEnum):
     DEFERRED = "deferred"
     FAILED = "failed"
     MISSING = "missing"
+    ERASED = "erased"
 
 
 PURGED = "purged"
@@ -42,7 +43,7 @@ COLUMN_OF: Mapping[str, Column] = {
     Status.DEFERRED: Column.DEFERRED,
     Status.FAILED: Column.FAILED,
     Status.OPEN: Column.MISSING,
-    PURGED: Column.ABSENT,
+    PURGED: Column.ERASED,
 }
 
 LACKING = (Column.MISSING, Column.FAILED)
@@ -75,11 +76,12 @@ class Line:
     deferred: int = 0
     failed: int = 0
     missing: int = 0
+    erased: int = 0
 
     @property
     def listed(self) -> int:
         """All of them."""
-        return self.saved + self.absent + self.deferred + self.failed + self.missing
+        return sum(getattr(self, column.value) for column in Column)
 
     @property
     def lacking(self) -> int:
@@ -173,6 +175,7 @@ def _line(
         deferred=counts[Column.DEFERRED],
         failed=counts[Column.FAILED],
         missing=counts[Column.MISSING],
+        erased=counts[Column.ERASED],
     )
 
 

@@ -183,6 +183,7 @@ class Plan:
         conversations: Distinct conversations seen for the first time in this run.
         todo: To fetch now.
         put_off: Those of `deferred` that PolyAI asked to wait with, and whose time has not come.
+        erased: Those of `already` of which nothing but a tombstone is left.
         duplicates: Recordings this run had already considered.
     """
 
@@ -193,6 +194,7 @@ class Plan:
     deferred: int
     duplicates: int
     put_off: int = 0
+    erased: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from tests.forked import Ended
 from tests.looks import SINCE, UNTIL, Stall, calls, stall_at, tree
 from tests.program import ledger_rows
 
-PARTS = ("saved", "absent", "deferred", "failed", "missing")
+PARTS = ("saved", "absent", "deferred", "failed", "missing", "erased")
 
 
 @pytest.fixture

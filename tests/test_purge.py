@@ -85,10 +85,18 @@ def test_what_is_erased_never_comes_back(inside: Inside) -> None:
         server.heads.clear()
         wanted = ("--direction", "combined", "--direction", "user")
         gaps = inside.run("gaps", inside.archive, "--json", *wanted).summary
-        assert (gaps["totals"]["missing"], gaps["totals"]["absent"]) == (len(IDS) - 1, 1)
+        totals = gaps["totals"]
+        assert (totals["missing"], totals["absent"], totals["erased"]) == (len(IDS) - 1, 0, 1)
+        assert any(each["status"] == "erased" for each in gaps["reasons"])
+        assert "missing  erased" in inside.run("gaps", inside.archive, *wanted).stdout
+        assert inside.run("gaps", inside.archive, *wanted, "--csv", "-").stdout.startswith(
+            "day,direction,coverage,listed,saved,absent,deferred,failed,missing,erased"
+        )
         words = ("--out", inside.archive, "--json", *WINDOW, "--direction", "all")
         plan = inside.run("plan", *words).summary
         assert sum(each["already"] for each in plan["directions"].values()) == len(IDS) + 2
+        assert [each["erased"] for each in plan["directions"].values()] == [1, 1, 1]
+        assert plan["counts"]["erased"] == 3
         again = inside.download(*WINDOW, "--metadata", "full", "--direction", "all")
         assert again.code == 0, again.stderr
         counts_add_up(again, IDS)
@@ -96,6 +104,13 @@ def test_what_is_erased_never_comes_back(inside: Inside) -> None:
         csv = write_csv(inside.folder / "calls.csv", list(IDS))
         named = inside.download("--csv", csv, "--direction", "all", "--metadata", "full")
         assert (named.code, named.summary["counts"]["already"]) == (0, 3 * len(IDS))
+        assert named.summary["counts"]["erased"] == 3
+        target = ("--agent", "PROJECT-1", "--region", "uk", "--out", inside.archive)
+        told = inside.run("download", *target, "--csv", csv, "--direction", "all")
+        assert "9 already there, 3 recordings were erased" in told.stdout
+        told = inside.run("plan", *target, "--csv", csv, "--direction", "all")
+        assert "already  erased" in told.stdout
+        assert "9 already there, 3 erased" in inside.run("status", inside.archive).stdout
         assert not {(id_, side) for id_, side in asked_for(server) if id_ == "CA1"}
         assert not any(target.endswith("/conversations/CA1") for target in server.targets)
         assert traces(inside.archive, "CA1") == {}

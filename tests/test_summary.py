@@ -185,6 +185,7 @@ def test_json_has_the_contract_s_keys_in_order_on_one_line() -> None:
         "retries": 1,
         "open": 0,
         "put_off": 0,
+        "erased": 0,
     }
     assert (document["bytes"], document["audio_seconds"]) == (1000, 1.5)
     assert document["http"] == {"200": 2, "503": 1}

@@ -29,7 +29,7 @@ STALE = timedelta(days=2)
 
 COLUMNS = (
     *("day", "direction", "coverage", "listed"),
-    *("saved", "absent", "deferred", "failed", "missing"),
+    *("saved", "absent", "deferred", "failed", "missing", "erased"),
 )
 """Of the CSV, and the keys of a day in the document."""
 
@@ -266,7 +266,7 @@ def _verdict(found: Found) -> str:
     stale = _stale_words(found)
     if not summed.listed:
         return f"Complete: no calls were listed.{stale}"
-    return f"Complete: every call that has a recording is archived.{later}{stale}"
+    return f"Complete: every call that has a recording is archived{_erased_words(found)}.{later}{stale}"
 
 
 def _unlisted_words(found: Found) -> str:
@@ -278,9 +278,17 @@ def _unlisted_words(found: Found) -> str:
             "missing; the next download that lists, or reads the file of ids again, finds out."
         )
     return (
-        "Complete: every recording that was asked for and exists is archived. No listing has come to "
+        "Complete: every recording that was asked for and exists is archived"
+        f"{_erased_words(found)}. No listing has come to "
         f"its end, so calls that nobody asked for are not known.{_later_words(found)}"
     )
+
+
+def _erased_words(found: Found) -> str:
+    """Name what was erased: it is no gap, and not archived either."""
+    erased = found.total.erased
+    were = plural(erased, "that was", "that were")
+    return f", but for {were} erased" if erased else ""
 
 
 def _stale_words(found: Found) -> str:

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -28,13 +28,15 @@ SHOWN = 200
 SHOWN_CAUSES = 15
 
 HEADINGS = ("known", "saved", "no recording", "not yet", "failed", "missing")
+ERASED = "erased"
+"""A heading more, where anything was erased."""
 
 WORDS = {
     NEVER_TRIED: "not tried yet",
     NEVER_ASKED: "never asked for",
     NEVER_LISTED: "PolyAI lists it, and no listing here had it",
     NOT_LISTED_YET: "PolyAI lists it, and no run has listed that time yet",
-    "purged": "erased on purpose",
+    "purged": "on purpose",
 }
 
 MARKS = {Coverage.PART: " *", Coverage.NONE: " **"}
@@ -44,6 +46,7 @@ COLUMN_WORDS = {
     Column.DEFERRED: "not yet",
     Column.FAILED: "failed",
     Column.MISSING: "missing",
+    Column.ERASED: ERASED,
 }
 
 
@@ -100,10 +103,15 @@ def _days(found: Found) -> Columns:
         has_listings = found.listed_until is not None
         lines += [_row(each, has_listings=has_listings) for each in stretches[-SHOWN:]]
         lines.append(Row(label="in all", cells=_numbers(total(own, direction)), style="bold"))
-    return Columns(first=f"day ({found.tz})", headings=HEADINGS, lines=lines)
+    headings: Sequence[str] = (*HEADINGS, ERASED)
+    if not found.total.erased:
+        headings = HEADINGS
+        lines = [replace(line, cells=line.cells[: len(HEADINGS)]) for line in lines]
+    return Columns(first=f"day ({found.tz})", headings=headings, lines=lines)
 
 
 def _row(stretch: Stretch, *, has_listings: bool) -> Row:
+    """Write a line; its last cell is what was erased."""
     first, last = stretch.first.day, stretch.last.day
     if first is None or last is None:
         return Row(label="start unknown", cells=_numbers(stretch.sum))
@@ -112,7 +120,7 @@ def _row(stretch: Stretch, *, has_listings: bool) -> Row:
         days += f" to {last:%m-%d}" if last.year == first.year else f" to {last}"
     coverage = stretch.first.coverage if has_listings else None
     if coverage is Coverage.NONE and not stretch.sum.listed:
-        return Row(label=days, cells=("?",) * len(HEADINGS))
+        return Row(label=days, cells=("?",) * len((*HEADINGS, ERASED)))
     mark = MARKS.get(coverage, "") if coverage is not None else ""
     return Row(label=days + mark, cells=_numbers(stretch.sum))
 
@@ -148,7 +156,7 @@ def _note(words: str) -> RenderableType:
 
 def _numbers(line: Line) -> Sequence[str]:
     numbers = (line.listed, line.saved, line.absent, line.deferred, line.failed, line.missing)
-    return [f"{number:,}" for number in numbers]
+    return [f"{number:,}" for number in (*numbers, line.erased)]
 
 
 def fold(lines: Sequence[Line]) -> Sequence[Stretch]:

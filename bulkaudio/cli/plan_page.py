@@ -31,6 +31,8 @@ GROUNDS = {
 """Where the length of a call comes from that nobody tells."""
 
 HEADINGS = ("recordings", "already", "no recording", "not yet", "to fetch", "size", "audio", "time")
+ERASED, ERASED_AT = "erased", 2
+"""A heading more, where anything was erased, and its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def document(plan: Foretold) -> dict[str, Any]:
             "backlog": plan.backlog,
             "rejected": counts.rejected,
             "skipped": counts.skipped,
+            "erased": counts.erased,
         },
         "directions": {share.direction.value: _share(share) for share in plan.shares},
         "bytes": plan.bytes,
@@ -110,6 +113,7 @@ def _share(share: Share) -> dict[str, Any]:
         "mean_audio_seconds": round(rates.mean_audio_seconds, 3),
         "mean_basis": rates.basis.value,
         "is_size_measured": rates.is_size_measured,
+        "erased": share.erased,
     }
 
 
@@ -156,14 +160,18 @@ def _headline(plan: Foretold) -> Text:
 def _table(plan: Foretold) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("")
-    for heading in HEADINGS:
+    headings, has_erased = list(HEADINGS), plan.counts.erased > 0
+    if has_erased:
+        headings.insert(ERASED_AT, ERASED)
+    for heading in headings:
         table.add_column(heading, justify="right")
     for share in plan.shares:
         seconds = share.duration_s
         table.add_row(
             share.direction.value,
             f"{share.recordings:,}",
-            f"{share.already:,}",
+            f"{share.already - share.erased:,}",
+            *([f"{share.erased:,}"] if has_erased else []),
             f"{share.absent:,}",
             f"{share.deferred:,}",
             f"{share.load.recordings:,}",

@@ -19,7 +19,7 @@ from bulkaudio.report.words import Tone, verdict
 SCHEMA = "bulkaudio.report/1"
 
 KEYS = {"saved": Status.SAVED, "absent": Status.ABSENT, "deferred": Status.DEFERRED}
-KEYS |= {"failed": Status.FAILED, "missing": Status.OPEN}
+KEYS |= {"failed": Status.FAILED, "missing": Status.OPEN, "erased": Status.PURGED}
 
 STYLES = {Tone.WHOLE: "bold green", Tone.LACKING: "bold red"}
 

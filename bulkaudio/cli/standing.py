@@ -158,8 +158,11 @@ def _run_words(what: str, run: Mapping[str, Any], now: datetime) -> str:
             f"{what}: {run.get('run_id')}, begun {_ago(run.get('started_at'), now)} ago, ended without "
             "a word: it was killed, or the machine went down."
         )
-    counts: Mapping[str, int] = run.get("counts") or {}
-    words = {"saved": "saved", "already": "already there", "failed": "failed", "open": "left open"}
+    counts = dict(run.get("counts") or {})
+    # Those of `already` that were erased, where a run told them apart.
+    counts["already"] = counts.get("already", 0) - counts.get("erased", 0)
+    words = {"saved": "saved", "already": "already there", "erased": "erased"}
+    words |= {"failed": "failed", "open": "left open"}
     told = [f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name)]
     ago = _ago(run["finished_at"], now)
     return f"{what}: {run.get('status')}, {ago} ago" + (f": {', '.join(told)}" if told else "")

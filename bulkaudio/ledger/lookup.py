@@ -22,17 +22,17 @@ _PILOTS = 8
 _MOST_ROWS = 4
 """For each conversation: it has up to three, and others may lie between."""
 
-_SETTLED_BETWEEN = (
-    "SELECT json_group_object(conversation_id, id) FROM recordings WHERE id BETWEEN ? AND ? "
-    "AND direction = ? AND status IN ('saved', 'purged') AND (? OR started_at IS NOT NULL)"
+_BETWEEN = "id BETWEEN ? AND ?"
+_AMONG = "conversation_id IN (SELECT value FROM json_each(?))"
+
+_SETTLED = "AND direction = ? AND status IN ('saved', 'purged') AND (? OR started_at IS NOT NULL)"
+
+_TOGETHER = (
+    "SELECT json_group_object(conversation_id, id), sum(status = 'purged') FROM recordings WHERE"
 )
 """One value for them all: as a thousand rows they cost half as much again."""
 
-_SETTLED_AMONG = (
-    "SELECT json_group_object(conversation_id, id) FROM recordings "
-    "WHERE conversation_id IN (SELECT value FROM json_each(?)) "
-    "AND direction = ? AND status IN ('saved', 'purged') AND (? OR started_at IS NOT NULL)"
-)
+_ERASED = "SELECT id FROM recordings WHERE status = 'purged' AND"
 
 _BY_INDEX = (
     "SELECT conversation_id, direction, id, status, started_at, first_seen_at, "
@@ -61,6 +61,7 @@ class Lookup:
 
     Attributes:
         known: Rows that were looked up by the index.
+        erased: Rows of which nothing but a tombstone is left, by direction.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Lookup:
         self._directions = directions
         self._is_undated = is_undated
         self.known: dict[tuple[str, str], Known] = {}
+        self.erased: dict[str, set[int]] = {}
         self._rows: dict[str, dict[str, int]] = {direction: {} for direction in directions}
 
     def settled(self, ids: Iterable[str]) -> AbstractSet[str]:
@@ -90,6 +92,8 @@ class Lookup:
                 self.known[conversation_id, direction] = row[2:]
                 if status in KEPT and (self._is_undated or started_at is not None):
                     self._rows[direction][conversation_id] = rowid
+                    if status == PURGED:
+                        self.erased.setdefault(direction, set()).add(rowid)
 
     def rows_of(self, settled: Iterable[str]) -> list[int]:
         """Return all rows of conversations that are settled."""
@@ -101,16 +105,20 @@ class Lookup:
         if not found:
             return
         if max(found) - min(found) < _MOST_ROWS * len(ids):
-            self._take(_SETTLED_BETWEEN, min(found), max(found))
+            self._take(_BETWEEN, min(found), max(found))
         else:
             for chunk in _chunks(list(ids)):
-                self._take(_SETTLED_AMONG, json.dumps(chunk))
+                self._take(_AMONG, json.dumps(chunk))
 
-    def _take(self, query: str, *where: object) -> None:
+    def _take(self, where: str, *places: object) -> None:
+        execute = self._connection.execute
         for direction, rows in self._rows.items():
-            wanted = (*where, direction, self._is_undated)
-            [together] = self._connection.execute(query, wanted).fetchone()
+            wanted = (*places, direction, self._is_undated)
+            together, erased = execute(f"{_TOGETHER} {where} {_SETTLED}", wanted).fetchone()
             rows.update(json.loads(together))
+            if erased:
+                found = execute(f"{_ERASED} {where} {_SETTLED}", wanted)
+                self.erased.setdefault(direction, set()).update(row[0] for row in found)
 
     def _settled_of(self, ids: AbstractSet[str]) -> AbstractSet[str]:
         for rows in self._rows.values():

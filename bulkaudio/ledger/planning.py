@@ -8,7 +8,7 @@ neither written to nor looked at one by one: a million of them cost two seconds.
 import json
 import sqlite3
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -136,6 +136,7 @@ class Planner:
             absent=counts[ABSENT],
             deferred=counts[DEFERRED] + counts[PUT_OFF],
             put_off=counts[PUT_OFF],
+            erased=counts[PURGED],
             duplicates=counts["duplicates"],
         )
 
@@ -156,7 +157,9 @@ class Planner:
         if old:
             new = {each for each in settled if old.isdisjoint(lookup.rows_of([each]))}
         self._counts["conversations"] += len(new)
-        self._counts[SAVED] += len(rows) - len(old)
+        erased = self._erased_of(lookup, rows, old)
+        self._counts[SAVED] += len(rows) - len(old) - sum(erased.values())
+        self._counts[PURGED] += sum(erased.values())
         self._counts["duplicates"] += len(old)
         if len(settled) == len(ids):
             return ()
@@ -164,6 +167,15 @@ class Planner:
         repeated = len(ids) - len(left) - len(settled)
         self._counts["duplicates"] += repeated * len(self._directions)
         return [conversations[at] for at in left]
+
+    def _erased_of(
+        self, lookup: Lookup, rows: Sequence[int], old: AbstractSet[int]
+    ) -> Mapping[str, int]:
+        """Count those of settled rows, by direction, of which nothing but a tombstone is left."""
+        if not lookup.erased:
+            return {}
+        new = set(rows) - old
+        return {direction: len(new & found) for direction, found in lookup.erased.items()}
 
     def _consider(self, conversation: Conversation) -> None:
         is_first_sight = True

@@ -8,11 +8,12 @@ import json
 import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from bulkaudio.ledger.erasing import erased_among
-from bulkaudio.ledger.lookup import IDS_PER_QUERY, SAVED, Known
+from bulkaudio.ledger.lookup import IDS_PER_QUERY, PURGED, SAVED, Known, Lookup
 from bulkaudio.ledger.planning import Planner, Seen
 from bulkaudio.model import Batch, Conversation, Direction, Plan
 
@@ -99,6 +100,7 @@ class Rehearsal(Planner):
         self._told: list[tuple[str, Direction]] = []
         self._next_id += seen.taken
         self._sums = Counter[tuple[str, str]]()
+        self._settled_erased: Mapping[str, int] = {}
 
     def rehearse(self, batch: Batch) -> Rehearsed:
         """Say what a run would do about a batch, also by direction."""
@@ -108,9 +110,11 @@ class Rehearsal(Planner):
 
     def _pass_settled(self, conversations: Sequence[Conversation]) -> Sequence[Conversation]:
         left = super()._pass_settled(conversations)
-        # Settled is what is saved in every direction.
-        each = self._counts[SAVED] // len(self._directions)
-        self._sums.update({(side, SAVED): each for side in self._directions})
+        # Settled is what is saved or erased in every direction.
+        each = (self._counts[SAVED] + self._counts[PURGED]) // len(self._directions)
+        for side in self._directions:
+            erased = self._settled_erased.get(side, 0)
+            self._sums.update({(side, SAVED): each - erased, (side, PURGED): erased})
         ids = [conversation.id for conversation in left]
         for start in range(0, len(ids), IDS_PER_QUERY):
             chunk = json.dumps(ids[start : start + IDS_PER_QUERY])
@@ -124,6 +128,12 @@ class Rehearsal(Planner):
             if row is not None and self._foreseen.tell(row[0]):
                 self._told.append((conversation.id, Direction(direction)))
         super()._consider(conversation)
+
+    def _erased_of(
+        self, lookup: Lookup, rows: Sequence[int], old: AbstractSet[int]
+    ) -> Mapping[str, int]:
+        self._settled_erased = super()._erased_of(lookup, rows, old)
+        return self._settled_erased
 
     def _sort(self, conversation: Conversation, direction: str, row: Known) -> str:
         kind = super()._sort(conversation, direction, row)

@@ -365,6 +365,7 @@ def _log_plan(event: Planned) -> None:
     fields = {
         "todo": len(plan.todo),
         "already": plan.already,
+        "erased": plan.erased,
         "absent": plan.absent,
         "deferred": plan.deferred,
         "duplicates": plan.duplicates,

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bulkaudio.model import Outcome
 from bulkaudio.observe.summary import Summary
+from bulkaudio.observe.tally import Counts
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.policy import Reason
 from bulkaudio.quantities import format_bytes, format_duration
@@ -122,8 +123,7 @@ def _headline(summary: Summary) -> Text:
         size = f"{format_bytes(summary.bytes)}, {format_duration(summary.audio_seconds)} of audio"
         line.append(f": {plural(counts.saved, 'recording')} saved ({size})")
     elif counts.recordings and counts.already == counts.recordings:
-        what = "all {:,} recordings were" if counts.already > 1 else "the {:,} recording was"
-        line.append(f": {what.format(counts.already)} already there")
+        line.append(f": {_already_words(counts)}")
     elif not counts.recordings and summary.status == "complete":
         line.append(": there was nothing to do")
     elif summary.status == "complete":
@@ -131,6 +131,16 @@ def _headline(summary: Summary) -> Text:
     else:
         line.append(": nothing saved")
     return line.append(f" in {_duration(summary.duration_s)}.")
+
+
+def _already_words(counts: Counts) -> str:
+    """Say that nothing was to be done: what is erased is not there, and not wanted either."""
+    there = counts.already - counts.erased
+    if not counts.erased:
+        what = "all {:,} recordings were" if there > 1 else "the {:,} recording was"
+        return f"{what.format(there)} already there"
+    were = plural(counts.erased, "recording was", "recordings were")
+    return f"{there:,} already there, {were} erased" if there else f"{were} erased"
 
 
 def _duration(seconds: float) -> str:
@@ -149,7 +159,8 @@ def _table(summary: Summary) -> Table:
         ("conversations", counts.conversations, ""),
         ("recordings", counts.recordings, names),
         ("  saved", counts.saved, ""),
-        ("  already there", counts.already, ""),
+        ("  already there", counts.already - counts.erased, ""),
+        ("  erased", counts.erased, "never fetched again"),
         ("  no recording", counts.absent, "PolyAI has none and will not have one"),
         (
             "  not yet",

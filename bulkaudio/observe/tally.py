@@ -42,6 +42,7 @@ class Counts:
         skipped: Conversations that cannot have a recording.
         retries: Attempts that failed and were followed by another.
         put_off: Those of `deferred` that PolyAI asked to wait with.
+        erased: Those of `already` of which nothing but a tombstone is left.
         open: Considered and not settled: still to do, or left open by a stop.
     """
 
@@ -57,6 +58,7 @@ class Counts:
     retries: int = 0
     open: int = 0
     put_off: int = 0
+    erased: int = 0
 
     @property
     def settled(self) -> int:
@@ -159,6 +161,7 @@ class Tally:
     _skipped: int = 0
     _retries: int = 0
     _put_off: int = 0
+    _erased: int = 0
     _throttled: int = 0
     _received_bytes: int = 0
     _saved_bytes: int = 0
@@ -224,6 +227,7 @@ class Tally:
             retries=self._retries,
             open=self._recordings - settled,
             put_off=self._put_off,
+            erased=self._erased + by_status[Status.PURGED],
         )
 
     def _count(self, event: Event) -> None:
@@ -283,6 +287,7 @@ class Tally:
         self._by_status[Status.ABSENT] += plan.absent
         self._by_status[Status.DEFERRED] += plan.deferred
         self._put_off += plan.put_off
+        self._erased += plan.erased
         if not event.from_backlog:
             self._named += plan.conversations + plan.duplicates + event.skipped
         self._skipped += event.skipped

@@ -21,7 +21,7 @@ LONGEST_GAP_MONTHS = 13
 FEWEST_BARS = 10
 """Fewer are no wider than these: one bar alone would be a wall."""
 
-KLASSES = ("saved", "absent", "deferred", "failed", "missing")
+KLASSES = ("saved", "absent", "deferred", "failed", "missing", "erased")
 """The colours of `STATUSES` in ``page.css``."""
 
 
@@ -47,7 +47,10 @@ def day_class(counts: Counts) -> str:
     if lacking:
         share = lacking / sum(counts)
         return "l1" if share <= 0.01 else "l2" if share <= 0.1 else "l3"
-    return "w" if counts[PLACES[Status.DEFERRED]] else "k"
+    if counts[PLACES[Status.DEFERRED]]:
+        return "w"
+    is_gone = counts[PLACES[Status.PURGED]] and not counts[PLACES[Status.SAVED]]
+    return "e" if is_gone else "k"
 
 
 def counts_words(counts: Counts) -> str:

@@ -89,7 +89,7 @@ class Count:
         for row in rows:
             self._add_recording(row)
         found = {row.status for row in rows}
-        state = next((status for status in GRAVITY if status in found), Status.ABSENT)
+        state = next(status for status in GRAVITY if status in found)
         self._calls[PLACES[state]] += 1
         start = next((r.recording.started_at for r in rows if r.recording.started_at), None)
         if start is not None:
@@ -102,7 +102,7 @@ class Count:
         self._keep(rows, start, seconds, is_settled=not found & UNSETTLED)
 
     def _add_recording(self, row: LedgerRow) -> None:
-        place = PLACES.get(row.status, PLACES[Status.ABSENT])
+        place = PLACES[row.status]
         self._by_direction.setdefault(row.recording.direction, [0] * len(PLACES))[place] += 1
         start = row.recording.started_at
         if start is None:

@@ -2,7 +2,8 @@
 What a report tells in numbers, as values.
 
 Every number is a sum over ledger rows, as those of ``status`` are: listed = saved + absent +
-deferred + failed + missing, and a day is the calendar day of a call's start in the reader's zone.
+deferred + failed + missing + erased, and a day is the calendar day of a call's start in the reader's
+zone.
 """
 
 import re
@@ -14,17 +15,20 @@ from functools import cache
 from bulkaudio.ledger.rows import LedgerRow
 from bulkaudio.model import Direction, Status
 
-STATUSES = (Status.SAVED, Status.ABSENT, Status.DEFERRED, Status.FAILED, Status.OPEN)
+STATUSES = (
+    *(Status.SAVED, Status.ABSENT, Status.DEFERRED, Status.FAILED, Status.OPEN, Status.PURGED),
+)
 """In the order in which they are told and stacked."""
 
-NAMES = ("saved", "no recording", "not yet", "failed", "missing")
+NAMES = ("saved", "no recording", "not yet", "failed", "missing", "erased")
 """What each of `STATUSES` is called on the page."""
 
-GRAVITY = (Status.FAILED, Status.OPEN, Status.DEFERRED, Status.SAVED, Status.ABSENT)
+GRAVITY = (
+    *(Status.FAILED, Status.OPEN, Status.DEFERRED, Status.SAVED, Status.PURGED, Status.ABSENT),
+)
 """A call is what the first of these is that one of its recordings is."""
 
 PLACES = {status: place for place, status in enumerate(STATUSES)}
-"""Any other status, such as that of what was erased, has no recording any more: as `gaps` has it."""
 
 UNSETTLED = frozenset({Status.DEFERRED, Status.FAILED, Status.OPEN})
 
@@ -33,10 +37,10 @@ LENGTHS_S = (10, 30, 60, 120, 300, 600, 1200, 2400, 3600)
 
 _FIELD = re.compile(r"\{(\w+)\}")
 
-Counts = tuple[int, int, int, int, int]
+Counts = tuple[int, int, int, int, int, int]
 """Recordings, or calls, by `STATUSES`."""
 
-NOTHING: Counts = (0, 0, 0, 0, 0)
+NOTHING: Counts = (0, 0, 0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +133,7 @@ class Figures:
 
     @property
     def listed(self) -> int:
-        """Recordings that there should be, or that are known not to be."""
+        """Recordings that there should be, or that are known not to be, erased ones included."""
         return sum(self.recordings)
 
     def count(self, status: Status) -> int:
@@ -144,7 +148,7 @@ def added(many: Iterable[Counts]) -> Counts:
 
 def counts(values: Sequence[int]) -> Counts:
     """Freeze what was counted."""
-    return (values[0], values[1], values[2], values[3], values[4])
+    return (values[0], values[1], values[2], values[3], values[4], values[5])
 
 
 def local(moment: datetime, zone: tzinfo) -> datetime:

@@ -10,7 +10,6 @@ from typing import Any
 
 from bulkaudio.archive import SeenArchive
 from bulkaudio.ledger.rows import ListingRow, RunRow
-from bulkaudio.model import Status
 from bulkaudio.report.count import Count
 from bulkaudio.report.figures import Figures, Scope
 
@@ -61,7 +60,6 @@ class Account:
         unfinished: Listings that were begun and not ended: what they would name, nobody knows.
         runs: The last ones, oldest first.
         is_listed: A listing came to its end; else only what was asked for is known.
-        erased: Recordings that were erased, of all times.
     """
 
     archive: Path
@@ -73,7 +71,6 @@ class Account:
     unfinished: tuple[ListingRow, ...]
     runs: tuple[RunLine, ...]
     is_listed: bool = True
-    erased: int = 0
 
 
 def _in(values: object, name: str) -> object:
@@ -123,7 +120,6 @@ async def gather(
         unfinished=tuple(await ledger.unfinished_listings()),
         runs=tuple(_run_line(run) for run in reversed(runs)),
         is_listed=bool(await ledger.finished_listings()),
-        erased=sum(total.count for (_, status), total in totals.items() if status is Status.PURGED),
     )
 
 

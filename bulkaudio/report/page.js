@@ -4,8 +4,8 @@
   const calls = data.calls;
   const ROWS = 25;
   const at = (id) => document.getElementById(id);
-  const STATES = { s: "saved", a: "no recording", d: "not yet", f: "failed", o: "missing" };
-  const GRAVITY = "fodsa";
+  const STATES = { s: "saved", a: "no recording", d: "not yet", f: "failed", o: "missing", e: "erased" };
+  const GRAVITY = "fodsea";
   const SIDES = { combined: "Combined", user: "User", agent: "Agent" };
 
   const make = (name, properties, ...children) => {

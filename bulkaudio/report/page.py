@@ -112,8 +112,8 @@ def _head(account: Account) -> Markup:
 
 def _tiles(account: Account) -> Iterator[Markup]:
     figures = account.figures
-    saved, absent = figures.count(Status.SAVED), figures.count(Status.ABSENT)
-    due = figures.listed - absent
+    saved, absent, erased = map(figures.count, (Status.SAVED, Status.ABSENT, Status.PURGED))
+    due = figures.listed - absent - erased
     kept = f"{share_words(saved, due)} of {due:,} to be kept" if due else "none to be kept"
     yield _tile("Calls", f"{sum(figures.calls):,}", "")
     yield _tile("Recordings saved", f"{saved:,}", kept)
@@ -122,6 +122,8 @@ def _tiles(account: Account) -> Iterator[Markup]:
     for status, name in ((Status.OPEN, "Missing"), (Status.FAILED, "Failed")):
         count = figures.count(status)
         yield _tile(name, f"{count:,}", "recordings", is_bad=count > 0)
+    if erased:
+        yield _tile("Erased", f"{erased:,}", "recordings")
 
 
 def _tile(name: str, value: str, note: str, *, is_bad: bool = False) -> Markup:
@@ -149,7 +151,7 @@ def _foot(account: Account) -> Markup:
             "p",
             "Counted from the ledger of this archive, which knows the calls that PolyAI listed or a "
             "file named, and no others. Listed = saved + no recording + not yet + "
-            "failed + missing, in recordings: one direction of one call. Days and hours are those of "
+            "failed + missing + erased, in recordings: one direction of one call. Days and hours are those of "
             f"{account.scope.zone}. That every saved file is still whole, only ",
             tag("code", "bulkaudio verify"),
             " can say: it reads them all.",

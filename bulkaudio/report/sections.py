@@ -40,9 +40,10 @@ DAY_NAMES = (
     "up to 1 % lacking",
     "up to 10 %",
     "more",
+    "erased",
     "no calls known",
 )
-DAY_CLASSES = ("k", "w", "l1", "l2", "l3", "n")
+DAY_CLASSES = ("k", "w", "l1", "l2", "l3", "e", "n")
 
 
 def section(name: str, title: str, *parts: str) -> Markup:

@@ -22,6 +22,7 @@ LETTERS = {
     Status.DEFERRED: "d",
     Status.FAILED: "f",
     Status.OPEN: "o",
+    Status.PURGED: "e",
 }
 UNASKED = "-"
 
@@ -104,7 +105,7 @@ def _mark(codecs: Sequence[str], codec: str | None) -> str:
 
 def _letter(line: CallLine, direction: Direction) -> str:
     found = [leg.status for leg in line.legs if leg.direction is direction]
-    return LETTERS.get(found[0], "a") if found else UNASKED
+    return LETTERS[found[0]] if found else UNASKED
 
 
 def _of_legs(

@@ -61,10 +61,12 @@ def verdict(account: Account) -> Verdict:
         verb = "is" if waiting == 1 else "are"
         headline = f"Complete so far: {plural(waiting, 'recording')} {verb} not ready yet."
         return Verdict(tone=Tone.WAITING, headline=headline, notes=notes)
+    erased = figures.count(Status.PURGED)
+    but = f", but for {plural(erased, 'that was', 'that were')} erased" if erased else ""
     if account.is_listed:
-        headline = "Complete: every call that has a recording is archived."
+        headline = f"Complete: every call that has a recording is archived{but}."
     else:
-        headline = "Complete: every recording that was asked for and exists is archived."
+        headline = f"Complete: every recording that was asked for and exists is archived{but}."
     return Verdict(tone=Tone.WHOLE, headline=headline, notes=notes)
 
 
@@ -98,18 +100,14 @@ def _notes(account: Account) -> Iterator[str]:
 
 
 def _absences(account: Account) -> Iterator[str]:
-    """Tell what PolyAI never had from what was erased here; a window's share of it is not known."""
-    absent, erased = account.figures.count(Status.ABSENT), account.erased
-    if erased and not account.scope.is_all:
-        if absent:
-            yield f"{plural(absent, 'recording')} of that time never existed, or were erased here."
-        return
+    """Tell what PolyAI never had from what was erased here."""
+    absent, erased = map(account.figures.count, (Status.ABSENT, Status.PURGED))
     if erased:
         verb = "was" if erased == 1 else "were"
-        yield f"{plural(erased, 'recording')} {verb} erased here; they count as no recording."
-    if rest := absent - erased:
-        verb = "does" if rest == 1 else "do"
-        yield f"{plural(rest, 'recording')} {verb} not exist at PolyAI, which is known and no fault: opt-outs, for example."
+        yield f"{plural(erased, 'recording')} {verb} erased here, for good and on purpose."
+    if absent:
+        verb = "does" if absent == 1 else "do"
+        yield f"{plural(absent, 'recording')} {verb} not exist at PolyAI, which is known and no fault: opt-outs, for example."
 
 
 def share_words(kept: int, of: int) -> str:

@@ -15,9 +15,11 @@ import pytest
 
 from bulkaudio.archive import open_archive
 from bulkaudio.gaps import Column, Frame
+from bulkaudio.ledger.erasing import Burial
 from bulkaudio.model import Direction, Status
 from bulkaudio.report import count as count_module
 from bulkaudio.report.callers import masked, read_callers
+from bulkaudio.report.charts import day_class
 from bulkaudio.report.figures import Scope
 from bulkaudio.report.gather import Account, gather
 from bulkaudio.report.page import MOST_BYTES, render
@@ -72,10 +74,10 @@ async def test_numbers_are_those_of_status(tmp_path: Path) -> None:
     assert figures.bytes == sum(t.bytes for t in saved)
     assert figures.seconds == pytest.approx(sum(t.seconds for t in saved))
     assert sum(map(sum, figures.days.values())) + sum(figures.undated) == figures.listed
-    assert figures.days[date(2026, 7, 2)] == (0, 0, 0, 0, 1)
-    assert figures.hours[0] == (0, 0, 0, 0, 1)
+    assert figures.days[date(2026, 7, 2)] == (0, 0, 0, 0, 1, 0)
+    assert figures.hours[0] == (0, 0, 0, 0, 1, 0)
     # By calls: one saved everywhere, one that failed on one side, one of each other kind.
-    assert figures.calls == (2, 1, 1, 1, 1)
+    assert figures.calls == (2, 1, 1, 1, 1, 0)
     assert sum(figures.lengths) == 3
 
 
@@ -135,17 +137,36 @@ async def test_every_call_is_said_only_of_what_was_listed(tmp_path: Path) -> Non
 
 
 async def test_what_was_erased_is_told_from_what_never_was(tmp_path: Path) -> None:
-    """Both count as no recording, and only one of them is PolyAI's doing."""
-    calls = [one(Status.SAVED), one(Status.ABSENT, "CA2"), one(Status.ABSENT, "CA3")]
-    await make_archive(tmp_path / "archive", calls, has_files=False)
-    account = replace(await account_of(tmp_path / "archive"), erased=1)
+    """Each has a place of its own, on the page and in every sum, whatever window is asked for."""
+    calls = [one(Status.SAVED), one(Status.ABSENT, "CA2")]
+    root = tmp_path / "archive"
+    await make_archive(root, calls, has_files=False)
+    async with open_archive(root) as held:
+        burial = Burial(
+            conversation_id="CA3",
+            rows=((Direction.COMBINED, SUMMER, SUMMER),),
+            is_whole=True,
+            at=SUMMER,
+        )
+        await held.ledger.erasures.bury([burial])
+    account = await account_of(root)
+    figures = account.figures
+    assert figures.recordings == (1, 1, 0, 0, 0, 1)
+    assert figures.calls == figures.recordings
+    assert figures.days[SUMMER.date()] == (0, 0, 0, 0, 0, 1)
+    assert day_class(figures.days[SUMMER.date()]) == "e"
     notes = " ".join(verdict(account).notes)
     assert "1 recording was erased here" in notes
     assert "1 recording does not exist at PolyAI" in notes
-    month = replace(account, scope=Scope(since=SUMMER, until=None))
-    assert "never existed, or were erased here" in " ".join(verdict(month).notes)
-    whole = replace(account, erased=2)
-    assert "PolyAI" not in " ".join(verdict(whole).notes)
+    page = render(account, {}, "")
+    assert "<dt>Erased</dt><dd>1<small>" in page
+    assert "1 listed: 1 erased" in page
+    assert "100 % of 1 to be kept" in page
+    month = verdict(
+        await account_of(root, Scope(since=SUMMER, until=SUMMER + timedelta(seconds=1)))
+    ).notes
+    assert "1 recording was erased here" in " ".join(month)
+    assert "PolyAI" not in " ".join(month)
 
 
 async def test_a_listing_without_an_end_is_never_complete(tmp_path: Path) -> None:
