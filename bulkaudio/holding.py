@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bulkaudio.ledger.erasing import Dossier
+from bulkaudio.ledger.dossiers import Dossier
 from bulkaudio.ledger.holds import Hold
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Status

@@ -17,9 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from bulkaudio.errors import LedgerError, UsageError
-from bulkaudio.ledger.erasing import ORDER_PIN, Doom, Dossier
+from bulkaudio.ledger.dossiers import Dossier
+from bulkaudio.ledger.erasing import Doom
 from bulkaudio.ledger.faults import is_full
 from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.ledger.tombs import ORDER_PIN
 from bulkaudio.model import Direction, Recording, Status
 from bulkaudio.naming import Layout
 from bulkaudio.stores.erasing import (

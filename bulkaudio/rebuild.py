@@ -19,9 +19,9 @@ from pathlib import Path, PurePosixPath
 from bulkaudio.archive import LEDGER_FILE, check_pins, is_archive
 from bulkaudio.errors import LedgerError, UsageError
 from bulkaudio.ledger import anew
-from bulkaudio.ledger.erasing import ORDER_PIN
 from bulkaudio.ledger.faults import is_damage
 from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.ledger.tombs import ORDER_PIN
 from bulkaudio.model import Audio, Direction, Outcome, Recording, Status
 from bulkaudio.naming import Layout, printable
 from bulkaudio.settings import DEFAULT_LAYOUT

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, islice
 
-from bulkaudio.ledger.erasing import Burial, Doom
+from bulkaudio.ledger.burying import Burial
+from bulkaudio.ledger.erasing import Doom
 from bulkaudio.ledger.holds import Hold
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.rows import SpoiltValueError, instant_of, text_of, text_or_none, time_of

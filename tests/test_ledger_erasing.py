@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkaudio.ledger.erasing import ORDER_PIN, Doom
+from bulkaudio.ledger.erasing import Doom
 from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.ledger.tombs import ORDER_PIN
 from bulkaudio.model import (
     Audio,
     Batch,

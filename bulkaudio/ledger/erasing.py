@@ -9,21 +9,17 @@ A killed one is found by its intention.
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from bulkaudio.ledger import failures
+from bulkaudio.ledger import burying, failures
 from bulkaudio.ledger.database import Database
-from bulkaudio.ledger.rows import SELECT, LedgerRow, row_of, text_of
+from bulkaudio.ledger.dossiers import Dossier, dossier, dossiers, make_wanted, rows_of
+from bulkaudio.ledger.rows import LedgerRow, text_of, text_or_none
+from bulkaudio.ledger.tombs import ORDER_PIN, PURGING, erased_among, pin, without_audio
 from bulkaudio.model import Direction, Outcome, Status
-
-ORDER_PIN = "purging"
-"""Who erases and why, from the first intention until the ledger's file is written anew."""
-
-PURGING = "purging"
-"""Reason of a tombstone whose files may still be there."""
 
 _PENDING = (
     "SELECT conversation_id FROM tombstones WHERE NOT is_done UNION "
@@ -42,31 +38,6 @@ _BAR = (
     "INSERT INTO recordings (conversation_id, direction, status, reason, started_at, first_seen_at) "
     "VALUES (?, ?, 'purged', 'purging', ?, ?) ON CONFLICT DO NOTHING"
 )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dossier:
-    """
-    All that the ledger knows of one conversation that somebody wants erased.
-
-    Attributes:
-        number: Grows from one to the next; pages are asked for by it.
-        rows: Its recordings, erased ones too.
-        hold: Why it must be kept; None when nothing forbids to erase it, and empty when no reason
-            was given.
-        is_buried: It was erased whole before.
-    """
-
-    number: int
-    conversation_id: str
-    rows: tuple[LedgerRow, ...]
-    hold: str | None = None
-    is_buried: bool = False
-
-    @property
-    def is_unknown(self) -> bool:
-        """Whether the archive never heard of it."""
-        return not self.rows and not self.is_buried
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,16 +64,6 @@ class Doom:
     def directions(self) -> tuple[Direction, ...]:
         """Every side that gets a tombstone of its own."""
         return (*(row.recording.direction for row in self.rows), *self.barred)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Burial:
-    """A tombstone that is brought to a ledger made anew: `rows` by direction, with start and first sight."""
-
-    conversation_id: str
-    rows: tuple[tuple[Direction, datetime | None, datetime], ...]
-    is_whole: bool
-    at: datetime
 
 
 class Erasures:
@@ -132,14 +93,13 @@ class Erasures:
 
     async def dossiers(self, after: int, limit: int) -> Sequence[Dossier]:
         """Return a page of what was collected, in its order; empty at the end."""
-        return await self._database.read(partial(_dossiers, after=after, limit=limit))
+        return await self._database.read(partial(dossiers, after=after, limit=limit))
 
     async def dossiers_of(self, conversation_ids: Sequence[str]) -> Sequence[Dossier]:
         """Return what is known of these; their numbers count from one."""
         return await self._database.read(
             lambda connection: [
-                _dossier(connection, number, each)
-                for number, each in enumerate(conversation_ids, 1)
+                dossier(connection, number, each) for number, each in enumerate(conversation_ids, 1)
             ]
         )
 
@@ -189,12 +149,12 @@ class Erasures:
     async def erased(self, conversation_ids: Sequence[str]) -> frozenset[str]:
         """Return those whose metadata must not be kept, because they were erased."""
         return await self._database.read(
-            lambda connection: _without_audio(connection, conversation_ids)
+            lambda connection: without_audio(connection, conversation_ids)
         )
 
-    async def bury(self, burials: Sequence[Burial]) -> None:
+    async def bury(self, burials: Sequence[burying.Burial]) -> None:
         """Bring tombstones to a ledger that does not know them."""
-        await self._database.change(partial(_bury, burials=burials))
+        await self._database.change(partial(burying.bury, burials=burials))
 
     async def condemn(self, outcomes: Sequence[Outcome], order: str) -> frozenset[Outcome]:
         """
@@ -203,31 +163,16 @@ class Erasures:
         Returns:
             Those outcomes that are no recordings to be kept.
         """
-        return await self._database.change(partial(_condemn, outcomes=outcomes, order=order))
+        return await self._database.change(partial(burying.condemn, outcomes=outcomes, order=order))
 
     async def disturb(self, conversation_ids: Sequence[str], order: str) -> None:
         """Note that something else of erased conversations is there, with the same effect."""
-
-        def note(connection: sqlite3.Connection) -> None:
-            ids = json.dumps(list(conversation_ids))
-            changed = connection.execute(
-                "UPDATE tombstones SET is_done = 0 "
-                "WHERE conversation_id IN (SELECT value FROM json_each(?))",
-                (ids,),
-            ).rowcount
-            changed += connection.execute(
-                "UPDATE recordings SET reason = 'purging' WHERE status = 'purged' "
-                "AND conversation_id IN (SELECT value FROM json_each(?))",
-                (ids,),
-            ).rowcount
-            if changed:
-                _pin(connection, order)
-
-        await self._database.change(note)
+        work = partial(burying.disturb, conversation_ids=conversation_ids, order=order)
+        await self._database.change(work)
 
     async def _collect(self, query: str, rows: Sequence[tuple[str, ...]]) -> None:
         def collect(connection: sqlite3.Connection) -> None:
-            _make_wanted(connection)
+            make_wanted(connection)
             connection.execute("BEGIN")
             try:
                 connection.executemany(query, rows)
@@ -237,75 +182,10 @@ class Erasures:
         await self._database.read(collect)
 
 
-def _make_wanted(connection: sqlite3.Connection) -> None:
-    connection.execute(
-        "CREATE TEMP TABLE IF NOT EXISTS wanted "
-        "(number INTEGER PRIMARY KEY, conversation_id TEXT UNIQUE)"
-    )
-
-
-def erased_among(connection: sqlite3.Connection, conversation_ids: Iterable[str]) -> frozenset[str]:
-    """Return those that were erased whole, so that no direction of them is ever fetched."""
-    ids = list(conversation_ids)
-    if not ids or not connection.execute("SELECT EXISTS (SELECT 1 FROM tombstones)").fetchone()[0]:
-        return frozenset()
-    rows = connection.execute(
-        "SELECT conversation_id FROM tombstones "
-        "WHERE conversation_id IN (SELECT value FROM json_each(?))",
-        (json.dumps(ids),),
-    )
-    return frozenset(row[0] for row in rows)
-
-
-def _without_audio(connection: sqlite3.Connection, ids: Sequence[str]) -> frozenset[str]:
-    """Return those that were erased, in whole or in part, and of which no audio is left or due."""
-    wanted = json.dumps(list(ids))
-    rows = connection.execute(
-        "SELECT conversation_id FROM tombstones "
-        "WHERE conversation_id IN (SELECT value FROM json_each(?)) UNION "
-        "SELECT conversation_id FROM recordings "
-        "WHERE conversation_id IN (SELECT value FROM json_each(?)) GROUP BY conversation_id "
-        "HAVING sum(status = 'purged') > 0 "
-        "AND sum(status IN ('saved', 'open', 'deferred', 'failed')) = 0",
-        (wanted, wanted),
-    )
-    return frozenset(row[0] for row in rows)
-
-
-def _dossiers(connection: sqlite3.Connection, after: int, limit: int) -> Sequence[Dossier]:
-    _make_wanted(connection)
-    page = connection.execute(
-        "SELECT number, conversation_id FROM wanted WHERE number > ? ORDER BY number LIMIT ?",
-        (after, limit),
-    ).fetchall()
-    return [_dossier(connection, number, each) for number, each in page]
-
-
-def _dossier(connection: sqlite3.Connection, number: int, conversation_id: str) -> Dossier:
-    key = (conversation_id,)
-    hold = connection.execute(
-        "SELECT coalesce(reason, '') FROM holds WHERE conversation_id = ?", key
-    ).fetchone()
-    return Dossier(
-        number=number,
-        conversation_id=conversation_id,
-        rows=_rows_of(connection, conversation_id),
-        hold=None if hold is None else hold[0],
-        is_buried=bool(erased_among(connection, key)),
-    )
-
-
-def _rows_of(connection: sqlite3.Connection, conversation_id: str) -> tuple[LedgerRow, ...]:
-    rows = connection.execute(
-        f"{SELECT} WHERE conversation_id = ? ORDER BY direction", (conversation_id,)
-    )
-    return tuple(row_of(row) for row in rows)
-
-
 def _begin(
     connection: sqlite3.Connection, dooms: Sequence[Doom], order: str, now: datetime
 ) -> frozenset[str]:
-    _pin(connection, order)
+    pin(connection, order)
     connection.executemany(
         "UPDATE recordings SET status = 'purged', reason = 'purging', next_try_at = NULL "
         "WHERE id = ?",
@@ -315,7 +195,7 @@ def _begin(
     connection.executemany(
         _BAR,
         [
-            (doom.conversation_id, side, _text(doom.started_at), at)
+            (doom.conversation_id, side, text_or_none(doom.started_at), at)
             for doom in dooms
             for side in doom.barred
         ],
@@ -325,15 +205,7 @@ def _begin(
         "ON CONFLICT (conversation_id) DO UPDATE SET is_done = 0",
         [(doom.conversation_id, at) for doom in dooms if doom.is_whole],
     )
-    return _without_audio(connection, [doom.conversation_id for doom in dooms])
-
-
-def _pin(connection: sqlite3.Connection, order: str) -> None:
-    connection.execute(
-        "INSERT INTO archive (name, value) VALUES (?, ?) "
-        "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (ORDER_PIN, order),
-    )
+    return without_audio(connection, [doom.conversation_id for doom in dooms])
 
 
 def _pending(connection: sqlite3.Connection, limit: int) -> Sequence[Doom]:
@@ -344,64 +216,10 @@ def _pending(connection: sqlite3.Connection, limit: int) -> Sequence[Doom]:
             conversation_id=each,
             rows=tuple(
                 row
-                for row in _rows_of(connection, each)
+                for row in rows_of(connection, each)
                 if row.status is Status.PURGED and (each in whole or row.reason == PURGING)
             ),
             is_whole=each in whole,
         )
         for each in ids
     ]
-
-
-def _bury(connection: sqlite3.Connection, burials: Sequence[Burial]) -> None:
-    connection.executemany(
-        "INSERT INTO recordings (conversation_id, direction, status, started_at, first_seen_at, "
-        "purged_at) VALUES (?, ?, 'purged', ?, ?, ?) ON CONFLICT DO NOTHING",
-        [
-            (
-                each.conversation_id,
-                direction,
-                None if started_at is None else text_of(started_at),
-                text_of(first_seen_at),
-                text_of(each.at),
-            )
-            for each in burials
-            for direction, started_at, first_seen_at in each.rows
-        ],
-    )
-    connection.executemany(
-        "INSERT INTO tombstones (conversation_id, purged_at, is_done) VALUES (?, ?, 1) "
-        "ON CONFLICT DO NOTHING",
-        [(each.conversation_id, text_of(each.at)) for each in burials if each.is_whole],
-    )
-
-
-def _condemn(
-    connection: sqlite3.Connection, outcomes: Sequence[Outcome], order: str
-) -> frozenset[Outcome]:
-    whole = erased_among(connection, [each.recording.conversation_id for each in outcomes])
-    doomed = []
-    for outcome in outcomes:
-        recording = outcome.recording
-        key = (recording.conversation_id, recording.direction)
-        if recording.conversation_id in whole:
-            connection.execute(
-                "INSERT INTO recordings (conversation_id, direction, status, started_at, "
-                "first_seen_at) SELECT ?, ?, 'purged', ?, purged_at FROM tombstones "
-                "WHERE conversation_id = ? ON CONFLICT DO NOTHING",
-                (*key, _text(recording.started_at), recording.conversation_id),
-            )
-        changed = connection.execute(
-            "UPDATE recordings SET reason = 'purging', path = ? "
-            "WHERE conversation_id = ? AND direction = ? AND status = 'purged'",
-            (str(outcome.path), *key),
-        ).rowcount
-        if changed:
-            doomed.append(outcome)
-    if doomed:
-        _pin(connection, order)
-    return frozenset(doomed)
-
-
-def _text(time: datetime | None) -> str | None:
-    return None if time is None else text_of(time)

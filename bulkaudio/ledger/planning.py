@@ -13,9 +13,9 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from bulkaudio.ledger.erasing import erased_among
 from bulkaudio.ledger.lookup import PURGED, SAVED, Known, Lookup
 from bulkaudio.ledger.rows import instant_of, text_of, text_or_none, time_of
+from bulkaudio.ledger.tombs import erased_among
 from bulkaudio.model import (
     BareConversations,
     Batch,

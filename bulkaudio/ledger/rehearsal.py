@@ -12,9 +12,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bulkaudio.ledger.erasing import erased_among
 from bulkaudio.ledger.lookup import IDS_PER_QUERY, PURGED, SAVED, Known, Lookup
 from bulkaudio.ledger.planning import Planner, Seen
+from bulkaudio.ledger.tombs import erased_among
 from bulkaudio.model import Batch, Conversation, Direction, Plan
 
 _TABLE = (

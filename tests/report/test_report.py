@@ -15,7 +15,7 @@ import pytest
 
 from bulkaudio.archive import open_archive
 from bulkaudio.gaps import Column, Frame
-from bulkaudio.ledger.erasing import Burial
+from bulkaudio.ledger.burying import Burial
 from bulkaudio.model import Direction, Status
 from bulkaudio.report import count as count_module
 from bulkaudio.report.callers import masked, read_callers

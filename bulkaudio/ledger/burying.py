@@ -1,0 +1,90 @@
+"""What `rebuild` does about the erased: tombstones brought back, and what is found of them noted."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from bulkaudio.ledger.rows import text_of, text_or_none
+from bulkaudio.ledger.tombs import erased_among, pin
+from bulkaudio.model import Direction, Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burial:
+    """A tombstone that is brought to a ledger made anew: `rows` by direction, with start and first sight."""
+
+    conversation_id: str
+    rows: tuple[tuple[Direction, datetime | None, datetime], ...]
+    is_whole: bool
+    at: datetime
+
+
+def bury(connection: sqlite3.Connection, burials: Sequence[Burial]) -> None:
+    """Bring tombstones to a ledger that does not know them."""
+    connection.executemany(
+        "INSERT INTO recordings (conversation_id, direction, status, started_at, first_seen_at, "
+        "purged_at) VALUES (?, ?, 'purged', ?, ?, ?) ON CONFLICT DO NOTHING",
+        [
+            (
+                each.conversation_id,
+                direction,
+                None if started_at is None else text_of(started_at),
+                text_of(first_seen_at),
+                text_of(each.at),
+            )
+            for each in burials
+            for direction, started_at, first_seen_at in each.rows
+        ],
+    )
+    connection.executemany(
+        "INSERT INTO tombstones (conversation_id, purged_at, is_done) VALUES (?, ?, 1) "
+        "ON CONFLICT DO NOTHING",
+        [(each.conversation_id, text_of(each.at)) for each in burials if each.is_whole],
+    )
+
+
+def condemn(
+    connection: sqlite3.Connection, outcomes: Sequence[Outcome], order: str
+) -> frozenset[Outcome]:
+    """Note that files of erased recordings are there; return which of these are."""
+    whole = erased_among(connection, [each.recording.conversation_id for each in outcomes])
+    doomed = []
+    for outcome in outcomes:
+        recording = outcome.recording
+        key = (recording.conversation_id, recording.direction)
+        if recording.conversation_id in whole:
+            connection.execute(
+                "INSERT INTO recordings (conversation_id, direction, status, started_at, "
+                "first_seen_at) SELECT ?, ?, 'purged', ?, purged_at FROM tombstones "
+                "WHERE conversation_id = ? ON CONFLICT DO NOTHING",
+                (*key, text_or_none(recording.started_at), recording.conversation_id),
+            )
+        changed = connection.execute(
+            "UPDATE recordings SET reason = 'purging', path = ? "
+            "WHERE conversation_id = ? AND direction = ? AND status = 'purged'",
+            (str(outcome.path), *key),
+        ).rowcount
+        if changed:
+            doomed.append(outcome)
+    if doomed:
+        pin(connection, order)
+    return frozenset(doomed)
+
+
+def disturb(connection: sqlite3.Connection, conversation_ids: Sequence[str], order: str) -> None:
+    """Note that something else of erased conversations is there."""
+    ids = json.dumps(list(conversation_ids))
+    changed = connection.execute(
+        "UPDATE tombstones SET is_done = 0 "
+        "WHERE conversation_id IN (SELECT value FROM json_each(?))",
+        (ids,),
+    ).rowcount
+    changed += connection.execute(
+        "UPDATE recordings SET reason = 'purging' WHERE status = 'purged' "
+        "AND conversation_id IN (SELECT value FROM json_each(?))",
+        (ids,),
+    ).rowcount
+    if changed:
+        pin(connection, order)
