@@ -18,7 +18,6 @@ from bulkaudio.ledger.readonly import ReadOnlyLedger
 from bulkaudio.model import Direction
 from bulkaudio.naming import Layout, printable
 from bulkaudio.polyai.request import segment
-from bulkaudio.purge import finish
 from bulkaudio.settings import DEFAULT_LAYOUT
 from bulkaudio.stores.disk import STATE_FOLDER, translated
 from bulkaudio.stores.local import LocalStore
@@ -190,6 +189,8 @@ async def open_archive(
     """
     Take the lock, open ledger and store, and recover what an earlier run left half done.
 
+    An erasure that was killed is not finished here: who only looks, or plans, deletes nothing.
+
     Args:
         layout: Of a new archive; an existing one refuses another than its own.
         is_freeing: For what makes room, so that a full disk keeps nobody from trying.
@@ -210,7 +211,6 @@ async def open_archive(
         effective = await _effective_layout(ledger, layout, root)
         store = await LocalStore.open(root, layout=effective, is_freeing=is_freeing)
         stack.push_async_callback(store.aclose)
-        await finish(ledger, store)
         await store.recover(ledger)
         yield OpenArchive(root, ledger, store, effective)
 

@@ -16,16 +16,19 @@ from typing import Any
 
 from bulkaudio.archive import OpenArchive
 from bulkaudio.committer import Committer
+from bulkaudio.erasure import finished
 from bulkaudio.errors import BulkAudioError, UsageError
 from bulkaudio.events import Emit, Event, Noted, Started
 from bulkaudio.fetch import Fetcher, Means
 from bulkaudio.gate import Gate
+from bulkaudio.ledger.erasing import Doom
 from bulkaudio.model import Metadata, Outcome
 from bulkaudio.observe.metrics_file import MetricsFile
 from bulkaudio.observe.status_file import StatusFile
 from bulkaudio.observe.summary import Summary
 from bulkaudio.observe.tally import Tally
 from bulkaudio.polyai.client import Host, Session
+from bulkaudio.purge import finish
 from bulkaudio.retry import Limits
 from bulkaudio.run import BUDGET_EXIT_CODE, Backlog, Parts, Run
 from bulkaudio.settings import MAX_SLOTS, Pace, RunOptions
@@ -36,6 +39,8 @@ from bulkaudio.verdicts import Verdicts, Wording
 
 SLOTS_PIN = "slots"
 SHORTFALL_EXIT_CODE = 3
+IDS_TOLD = 100
+"""So many conversations of a finished erasure are named; the register has all."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,6 +187,7 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
         await ledger.start_run(run_id, started_at, json.dumps(work.scope))
         emit(Started(run_id=run_id, started_at=started_at, archive=root, scope=work.scope))
         with status_file.writing():
+            await _finish_erasure(work.archive, emit)
             await _assemble(work, run_id, emit, watch).execute()
         if work.options.pace.concurrency is None:
             await ledger.pin({SLOTS_PIN: str(work.gate.learned_slots)})
@@ -214,6 +220,19 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
     if watch.metrics is not None:
         await watch.metrics.look(ledger)
     return result
+
+
+async def _finish_erasure(archive: OpenArchive, emit: Emit) -> None:
+    """Erase what a killed erasure had begun with, and say so: nobody else may look for long."""
+    first: list[str] = []
+
+    def name(dooms: Sequence[Doom]) -> None:
+        first.extend(doom.conversation_id for doom in dooms[: IDS_TOLD - len(first)])
+
+    report = await finish(archive.ledger, archive.store, name)
+    event = None if report is None else finished(report, first)
+    if event is not None:
+        emit(event)
 
 
 def empty_words(scope: Mapping[str, Any]) -> str:

@@ -128,6 +128,49 @@ class SidecarSettled:
     reason: str | None = None
 
 
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErasureFinished:
+    """
+    What a killed erasure had begun was brought to its end before the run's own work.
+
+    Attributes:
+        recordings: That had audio, with their `bytes`; of so many conversations.
+        ids: The first of these.
+        held: Conversations of it that a hold keeps half erased.
+        who, ordered_at, reason: Whose order it was.
+    """
+
+    conversations: int
+    recordings: int
+    bytes: int
+    metadata_files: int
+    ids: tuple[str, ...]
+    held: int
+    who: str
+    ordered_at: datetime
+    reason: str | None
+
+    @property
+    def text(self) -> str:
+        """Say it in a sentence."""
+        held = f" {self.held:,} more left half erased, because of a hold." if self.held else ""
+        what = (
+            f"{self.recordings:,} recording{_s(self.recordings)} and {self.metadata_files:,} metadata "
+            f"file{_s(self.metadata_files)} of {self.conversations:,} conversation"
+            f"{_s(self.conversations)}"
+            if self.conversations
+            else "the files were gone already, and the ledger's own was written anew"
+        )
+        return (
+            f"An interrupted erasure was finished: {what}; ordered by {self.who} on "
+            f"{self.ordered_at:%Y-%m-%d at %H:%M:%SZ}.{held}"
+        )
+
+
 Event = (
     Started
     | Planned
@@ -140,6 +183,7 @@ Event = (
     | Stopping
     | Noted
     | SidecarSettled
+    | ErasureFinished
 )
 
 Emit = Callable[[Event], None]

@@ -13,6 +13,7 @@ from bulkaudio.forecast import Held, Limits, Load, Rates, Share
 from bulkaudio.ledger.lookup import PURGED, SAVED
 from bulkaudio.ledger.planning import PUT_OFF
 from bulkaudio.ledger.rehearsal import Rehearsed
+from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.model import BareConversations, Batch, Direction, Plan, Status
 from bulkaudio.observe.tally import Counts, Tally
 
@@ -43,6 +44,7 @@ class Foretold:
         counts: As its summary would have them; `open` is what is to be fetched.
         named, left: Starts of the calls that the source named, and of those that earlier runs left.
         free_bytes: Where the archive is, or would be.
+        interruption: An erasure that was killed, which the download would finish.
     """
 
     archive: Path
@@ -58,6 +60,7 @@ class Foretold:
     min_free_bytes: int
     stops_at: str | None
     notes: Sequence[str]
+    interruption: Interruption | None = None
 
     @property
     def bytes(self) -> int:

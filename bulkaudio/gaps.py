@@ -135,7 +135,10 @@ class Census:
         self.counts.setdefault((day, direction), Counter())[column] += group.count
         if column is Column.SAVED:
             return
-        key = (column, PURGED if group.status == PURGED else group.reason or "unknown")
+        key = (column, group.reason or "unknown")
+        if column is Column.ERASED:
+            # Also while it is being erased: what is to be forgotten is not told any more.
+            key, group = (column, PURGED), replace(group, correlation_id=None)
         before = self.causes.get(key)
         is_better = before is None or (group.correlation_id and not before.correlation_id)
         shown = (

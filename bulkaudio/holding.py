@@ -21,11 +21,14 @@ class Change:
         left: Not held before, so that there was nothing to release; or erased, so that there is
             nothing left to hold.
         unknown: Those of `done` that the archive has not heard of yet.
+        half_erased: Those of `done` that came too late for some of it: an erasure had begun with
+            them and was interrupted. What is left of them stays.
     """
 
     done: tuple[str, ...]
     left: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    half_erased: tuple[str, ...] = ()
 
 
 async def hold(
@@ -50,6 +53,7 @@ async def hold(
         done=tuple(each.conversation_id for each in kept),
         left=tuple(each.conversation_id for each in dossiers if is_erased(each)),
         unknown=tuple(each.conversation_id for each in kept if each.is_unknown),
+        half_erased=tuple(each.conversation_id for each in kept if each.is_half_erased),
     )
 
 
@@ -70,4 +74,4 @@ async def release(
 def is_erased(dossier: Dossier) -> bool:
     """Whether nothing of a conversation is left that could be held."""
     is_gone = bool(dossier.rows) and all(row.status is Status.PURGED for row in dossier.rows)
-    return dossier.is_buried or is_gone
+    return (dossier.is_buried or is_gone) and not dossier.is_half_erased

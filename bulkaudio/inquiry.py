@@ -10,6 +10,7 @@ from bulkaudio.events import Emit
 from bulkaudio.gaps import Census, Frame, covering, merged
 from bulkaudio.ledger.listings import Window
 from bulkaudio.ledger.rows import ListingRow
+from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.model import Direction
 from bulkaudio.polyai.hosts import canonical_region
 from bulkaudio.relist import Question, Relisted, relist
@@ -46,6 +47,7 @@ class Gaps:
         left_out: Recordings without a known start, which no window holds.
         unfinished: Listings that were begun and not ended, oldest first.
         is_by_files: No download is on record: `rebuild` made the ledger, and files name no gap.
+        interruption: An erasure that was killed: what it had begun with counts as erased.
     """
 
     archive: Path
@@ -55,6 +57,7 @@ class Gaps:
     left_out: int = 0
     unfinished: Sequence[ListingRow] = ()
     is_by_files: bool = False
+    interruption: Interruption | None = None
 
 
 async def inquire(inquiry: Inquiry, now: datetime, emit: Emit) -> Gaps:
@@ -88,6 +91,7 @@ async def inquire(inquiry: Inquiry, now: datetime, emit: Emit) -> Gaps:
         left_out = await ledger.undated(directions) if is_window else 0
         unfinished = await ledger.unfinished_listings()
         download, _ = await ledger.last_of_each()
+        interruption = await ledger.erasures.interruption()
     relisted = None
     if inquiry.request is not None:
         question = _question(inquiry.request, pins, emit, has_saved=has_saved)
@@ -101,6 +105,7 @@ async def inquire(inquiry: Inquiry, now: datetime, emit: Emit) -> Gaps:
         left_out=left_out,
         unfinished=unfinished,
         is_by_files=has_saved and download is None,
+        interruption=interruption,
     )
 
 

@@ -21,7 +21,7 @@ from bulkaudio.errors import LedgerError, UsageError
 from bulkaudio.ledger import anew
 from bulkaudio.ledger.faults import is_damage
 from bulkaudio.ledger.ledger import Ledger
-from bulkaudio.ledger.tombs import ORDER_PIN
+from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN
 from bulkaudio.model import Audio, Direction, Outcome, Recording, Status
 from bulkaudio.naming import Layout, printable
 from bulkaudio.settings import DEFAULT_LAYOUT
@@ -59,7 +59,7 @@ class Report:
             has; `unknown_count` is of all.
         set_aside: Where the old ledger's files are now, relative to the archive.
         restored: What of earlier erasures and holds the new ledger learnt.
-        condemned: Files of erased recordings: the next command that works on the archive erases them.
+        condemned: Files of erased recordings: the next run, or `purge`, erases them.
         directions: Those that any file has: what the nights took, but for what was never saved.
         has_metadata: There is a folder of metadata, which tells that it was asked for.
         remembered: What the archive knows of itself: more than its layout only when the old
@@ -148,7 +148,8 @@ async def _pins_of(path: Path, *, is_forced: bool) -> Mapping[str, str]:
         await ledger.check_values()
         pins, has_saved = await ledger.pins(), await ledger.has_saved()
         # What an erasure had begun, the register knows; here it would be taken for done.
-        pins.pop(ORDER_PIN, None)
+        for name in (ORDER_PIN, HELD_PIN):
+            pins.pop(name, None)
         check_pins(pins, path)
     except LedgerError as error:
         if is_damage(error) or is_forced:
@@ -225,7 +226,7 @@ class _Survey:
         if self.restored.tombstones:
             await self._disturb(store, ledger)
         if not self.restored.is_clean:
-            # The erasure that was killed is finished by the next opening: ledgers know of it still.
+            # The erasure that was killed is to be finished: ledgers know of it still.
             await ledger.pin({ORDER_PIN: self.order})
         async for names in store.names():
             ours = [(PurePosixPath(name), recording) for name, recording in self._sort(names)]
@@ -255,7 +256,7 @@ class _Survey:
             self.condemned += len(await ledger.erasures.condemn(aside, self.order))
 
     async def _condemn(self, ledger: Ledger) -> None:
-        """Take no file up that was to be erased: it is finished off by the next opening."""
+        """Take no file up that was to be erased: it is finished off by the next run."""
         doomed = await ledger.erasures.condemn(self.outcomes, self.order)
         self.condemned += len(doomed)
         self.adopted -= len(doomed)

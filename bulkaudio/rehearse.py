@@ -138,6 +138,7 @@ class _Rehearsal:
             min_free_bytes=place.min_free_bytes,
             stops_at=self._stop(counts, size, seconds),
             notes=gathering.tally.details().notes,
+            interruption=await self.ledger.erasures.interruption(),
         )
 
     async def _source(

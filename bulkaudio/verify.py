@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.rows import LedgerRow
+from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.model import Audio, Recording, Status
 from bulkaudio.policy import Reason
 from bulkaudio.stores.inspection import Inspection, Sight
@@ -86,6 +87,7 @@ class Report:
         missing: Those that are not there at all, also since an earlier repair that fetched nothing.
         unknown: The first names that no saved recording has; `unknown_count` is of all.
         is_truncated: There is more damage than the report holds: repair, then verify again.
+        interruption: An erasure that was killed: its files are neither checked nor unknown.
     """
 
     checked: int
@@ -95,6 +97,7 @@ class Report:
     unknown: tuple[str, ...]
     unknown_count: int
     is_truncated: bool = False
+    interruption: Interruption | None = None
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -190,6 +193,7 @@ async def verify(
         unknown=tuple(unknown),
         unknown_count=unknown_count,
         is_truncated=tally.damage_count > len(tally.damaged) + len(tally.missing),
+        interruption=await ledger.erasures.interruption(),
     )
 
 

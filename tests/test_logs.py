@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from bulkaudio.errors import StorageError
 from bulkaudio.events import (
     Answered,
+    ErasureFinished,
     Event,
     GateMoved,
     Noted,
@@ -42,7 +43,19 @@ FAILED = Settled(
         evidence=Evidence(http_status=200, correlation_id="corr-2", attempts=5),
     )
 )
+ERASED = ErasureFinished(
+    conversations=2,
+    recordings=1,
+    bytes=844,
+    metadata_files=2,
+    ids=("CA1", "CA2"),
+    held=1,
+    who="somebody",
+    ordered_at=datetime(2026, 11, 22, tzinfo=UTC),
+    reason="case 17",
+)
 EVENTS: list[Event] = [
+    ERASED,
     Started(run_id="r", started_at=datetime(2026, 1, 1, tzinfo=UTC), archive=Path("a")),
     Planned(plan=PLAN, rejected=(Rejected(where="line 3", text="+44 7946", why="no id"),)),
     SourceEnded(),
@@ -84,8 +97,15 @@ def test_json_lines_have_time_level_and_a_stable_name() -> None:
 
 
 def test_verbosity_decides_what_stderr_gets() -> None:
-    """Without -v only notes, with it each retry and failure with its support id, -vv all."""
-    assert log_of(LogOptions(), EVENTS) == "bulkaudio: warning: A note.\n"
+    """Without -v only warnings, with it each retry and failure with its support id, -vv all."""
+    assert log_of(LogOptions(), EVENTS).splitlines() == [
+        (
+            "bulkaudio: warning: An interrupted erasure was finished: 1 recording and 2 metadata files of "
+            "2 conversations; ordered by somebody on 2026-11-22 at 00:00:00Z. 1 more left half erased, "
+            "because of a hold."
+        ),
+        "bulkaudio: warning: A note.",
+    ]
     once = log_of(LogOptions(verbosity=1), EVENTS)
     assert "corr-1" in once
     assert "corr-2" in once

@@ -343,9 +343,11 @@ def test_a_rebuild_beside_files_of_the_erased(inside: Inside) -> None:
         (inside.archive / ".bulkaudio" / "ledger.db").unlink()
         rebuilt = inside.run("rebuild", inside.archive, "--json")
         assert (rebuilt.summary["condemned"], rebuilt.summary["adopted"]) == (4, 9)
-        assert inside.run("verify", inside.archive).code == 0
-        assert (aside / name).exists()
-        assert inside.run("verify", "--repair", inside.archive).code == 0
+        done = inside.run("purge", inside.archive, "--resume", "--yes", "--json")
+        assert (done.code, done.summary["resumed"]["conversations"]) == (0, 1)
+        assert [each["id"] for each in done.summary["erased"]] == ["CA1"]
+        verified = inside.run("verify", inside.archive, "--json")
+        assert (verified.code, verified.summary["interrupted_erasure"]) == (0, None)
         assert traces(inside.archive, "CA1") == {}
         assert not (aside / name).exists()
         assert all(path.exists() for path in strangers)
@@ -408,7 +410,7 @@ def test_every_line_that_nobody_wrote_is_noticed(small: Inside) -> None:
     assert statuses(small.archive, "CA1") == {"combined": "purged"}
     assert (small.archive / "combined" / "CA1.wav").exists()
     register.unlink()
-    assert small.run("verify", "--repair", small.archive).code == 0
+    assert small.run("purge", small.archive, "--resume", "--yes").code == 0
     assert wavs(small.archive) == {}
 
 
@@ -486,6 +488,8 @@ def test_links_and_folders_under_the_names(inside: Inside) -> None:
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "nothing": ((), "--older-than"),
+    "three": (("--id", "CA1", "--resume"), "either"),
+    "sides_of_the_rest": (("--resume", "--direction", "user"), "--direction"),
     "both": (("--id", "CA1", "--older-than", "13mo"), "either"),
     "no_id": (("--id", "../CA1"), "no conversation id"),
     "minutes": (("--older-than", "13m"), "13mo"),

@@ -103,11 +103,12 @@ PURGE = """\
 Erase recordings for good, and keep them from being fetched again.
 
 Removes audio, metadata and everything that the ledger knows of them but a tombstone: the id, the \
-side, and when the call began. Tells what it would do, and does it with --yes. What is held is left \
-alone and named, and ends the command with exit code 3.
+side, and when the call began; reports in the archive's folder go as well. Tells what it would do, \
+and does it with --yes. What is held is left alone and named, and ends the command with exit code 3.
 
   $ bulkaudio purge archive --older-than 13mo
   $ bulkaudio purge archive --ids requests.csv --reason "DSAR 17" --receipt 17.json --yes
+  $ bulkaudio purge archive --resume --yes
 """
 
 HOLD = """\

@@ -148,8 +148,11 @@ def _maker(name: str) -> Make:
 async def _write(archive: Path, cut: "Cut", writer: "Writer") -> int:
     from bulkaudio.archive import look_into
     from bulkaudio.catalogue.export import export as write_all
+    from bulkaudio.cli.warning import warn_of
 
     async with look_into(archive) as held:
+        # Its rows are told as erased, which some of their files may not be.
+        warn_of(await held.ledger.erasures.interruption(), archive)
         return await write_all(held.ledger, cut, writer)
 
 

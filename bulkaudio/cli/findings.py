@@ -10,6 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from bulkaudio.interrupted import document, words
 from bulkaudio.observe.page import plural
 from bulkaudio.observe.progress import View, bar_row
 from bulkaudio.observe.summary import Summary
@@ -114,6 +115,7 @@ class Findings:
             "truncated": report.is_truncated,
             "set_aside": [str(path) for path in self.set_aside[:MAX_LISTED]],
             "refetch": self.refetch.document() if self.refetch else None,
+            "interrupted_erasure": document(report.interruption),
         }
 
     def page(self) -> RenderableType:
@@ -134,6 +136,8 @@ class Findings:
         if report.unknown_count:
             names = ", ".join(report.unknown[:3]) + (" …" if report.unknown_count > 3 else "")
             yield Text(f"{plural(report.unknown_count, 'unknown file')}, left alone: {names}")
+        if report.interruption is not None:
+            yield Text(words(report.interruption, self.archive), style="bold yellow")
         if self.set_aside:
             kept = self.set_aside[0].parent
             yield Text(f"{plural(len(self.set_aside), 'damaged file')} moved to {kept}")
@@ -162,12 +166,12 @@ def damage_table(findings: Sequence[Finding]) -> Table:
     table.add_column(no_wrap=True)
     table.add_column()
     for finding in findings:
-        words = WORDS.get(finding.damage.value, finding.damage.value)
+        what = WORDS.get(finding.damage.value, finding.damage.value)
         # Two digests side by side tell a person nothing; --json has them.
         is_told = finding.detail and finding.damage is not Damage.CONTENT
         detail = f" ({finding.detail})" if is_told else ""
         direction = finding.recording.direction.value
-        table.add_row(finding.recording.conversation_id, direction, words + detail)
+        table.add_row(finding.recording.conversation_id, direction, what + detail)
     return table
 
 

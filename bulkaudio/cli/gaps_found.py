@@ -13,6 +13,7 @@ from bulkaudio.cli.values import needs_file
 from bulkaudio.errors import StorageError, UsageError
 from bulkaudio.gaps import LACKING, Cause, Coverage, Line, total
 from bulkaudio.inquiry import Gaps
+from bulkaudio.interrupted import document
 from bulkaudio.naming import printable
 from bulkaudio.observe.outlets import is_archives_own, write_whole
 from bulkaudio.observe.page import plural
@@ -174,6 +175,7 @@ class Found:
                 {"since": each.since and utc_text(each.since), "until": utc_text(each.until)}
                 for each in self.gaps.unfinished
             ],
+            "interrupted_erasure": document(self.gaps.interruption),
         }
 
     def csv(self) -> Iterator[str]:

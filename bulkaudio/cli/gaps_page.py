@@ -10,6 +10,7 @@ from rich.text import Text
 
 from bulkaudio.cli.gaps_found import Found
 from bulkaudio.gaps import Cause, Column, Coverage, Line, total
+from bulkaudio.interrupted import words
 from bulkaudio.ledger.census import NEVER_ASKED, NEVER_TRIED
 from bulkaudio.model import Direction
 from bulkaudio.observe.columns import Columns
@@ -190,8 +191,8 @@ def _one(line: Line) -> Stretch:
 def _causes(causes: Sequence[Cause]) -> Iterator[RenderableType]:
     width = max(len(f"{cause.count:,}") for cause in causes)
     for cause in causes:
-        words = WORDS.get(cause.reason) or reason_words(cause.reason)
-        yield Text(f"{cause.count:>{width},} {COLUMN_WORDS[cause.column]}: {words}")
+        why = WORDS.get(cause.reason) or reason_words(cause.reason)
+        yield Text(f"{cause.count:>{width},} {COLUMN_WORDS[cause.column]}: {why}")
         example = f"e.g. {cause.example} {cause.direction.value}"
         if cause.correlation_id:
             example += f"\nsupport id {cause.correlation_id}"
@@ -214,6 +215,8 @@ def _closing(found: Found) -> Iterator[Text]:
     if gaps.unfinished:
         more = f" (and {len(gaps.unfinished) - 1:,} more)" if len(gaps.unfinished) > 1 else ""
         yield Text(f"Not listed to its end yet: {span_words(gaps.unfinished[0])}{more}")
+    if gaps.interruption is not None:
+        yield Text(words(gaps.interruption, gaps.archive), style="bold yellow")
     if gaps.relisted is not None:
         span = f"{gaps.relisted.since:%Y-%m-%dT%H:%M:%SZ} up to {gaps.relisted.until:%Y-%m-%dT%H:%M:%SZ}"
         number = plural(gaps.relisted.conversations, "conversation")

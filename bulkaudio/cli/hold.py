@@ -63,6 +63,8 @@ class Changes:
     left_first: list[str] = field(default_factory=list)
     unknown: int = 0
     unknown_first: list[str] = field(default_factory=list)
+    half_erased: int = 0
+    half_erased_first: list[str] = field(default_factory=list)
 
     def add(self, change: "Change") -> None:
         """Sum up."""
@@ -71,6 +73,9 @@ class Changes:
         self.left_first += change.left[: MAX_LISTED - len(self.left_first)]
         self.unknown += len(change.unknown)
         self.unknown_first += change.unknown[: MAX_LISTED - len(self.unknown_first)]
+        self.half_erased += len(change.half_erased)
+        room = MAX_LISTED - len(self.half_erased_first)
+        self.half_erased_first += change.half_erased[:room]
 
 
 def hold(
@@ -108,7 +113,8 @@ def hold(
             asyncio.run(_list(archive, file, is_json=options.json))
         return 0
     changes = asyncio.run(_change(archive, action, ids, options))
-    code = LEFT_EXIT_CODE if changes.left and action == "add" else 0
+    is_short = changes.left or changes.half_erased
+    code = LEFT_EXIT_CODE if is_short and action == "add" else 0
     if options.json:
         document = _document(action, changes) | {"archive": str(archive), "exit_code": code}
         print(_compact(document), flush=True)
@@ -120,6 +126,7 @@ def hold(
 async def _change(archive: Path, action: str, ids: Sequence[str], options: HoldOptions) -> Changes:
     from bulkaudio.archive import open_archive
     from bulkaudio.cli.chosen import chosen
+    from bulkaudio.cli.warning import warn_of
     from bulkaudio.holding import hold as hold_page
     from bulkaudio.holding import release
     from bulkaudio.tombstones import Order
@@ -133,6 +140,7 @@ async def _change(archive: Path, action: str, ids: Sequence[str], options: HoldO
         while page := await erasures.dossiers(position, PAGE):
             position = page[-1].number
             changes.add(await work(held.ledger, held.store, page, order))
+        warn_of(await erasures.interruption(), archive)
     return changes
 
 
@@ -146,6 +154,8 @@ def _document(action: str, changes: Changes) -> dict[str, Any]:
             "erased_count": changes.left,
             "unknown": changes.unknown_first,
             "unknown_count": changes.unknown,
+            "half_erased": changes.half_erased_first,
+            "half_erased_count": changes.half_erased,
         }
     return head | {
         "released": changes.done,
@@ -163,6 +173,12 @@ def _lines(action: str, changes: Changes) -> Sequence[str]:
     if changes.left:
         why = "erased already, nothing is left to hold" if is_adding else "not held anyway"
         lines.append(f"{plural(changes.left, 'conversation')} {why}: {_some(changes.left_first)}")
+    if changes.half_erased:
+        lines.append(
+            f"{plural(changes.half_erased, 'conversation')} of them half erased, by an erasure that was "
+            "interrupted. Files that are left stay while it is held; what is gone is not fetched again: "
+            f"{_some(changes.half_erased_first)}"
+        )
     if changes.unknown:
         lines.append(
             f"{plural(changes.unknown, 'conversation')} of them not in this archive yet: "
@@ -177,8 +193,10 @@ def _some(ids: Sequence[str]) -> str:
 
 async def _list(archive: Path, file: BinaryIO, *, is_json: bool) -> None:
     from bulkaudio.archive import look_into
+    from bulkaudio.cli.warning import warn_of
 
     async with look_into(archive) as held:
+        warn_of(await held.ledger.erasures.interruption(), archive)
         write = _write_document if is_json else _write_lines
         await write(held.ledger, file, archive)
 

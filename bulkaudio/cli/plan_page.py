@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from bulkaudio import interrupted
 from bulkaudio.forecast import CALL_S, Basis, Share
 from bulkaudio.foretold import Foretold, Span
 from bulkaudio.observe.page import plural
@@ -92,6 +93,7 @@ def document(plan: Foretold) -> dict[str, Any]:
         "fits": plan.fits,
         "stops_at": plan.stops_at,
         "notes": list(plan.notes),
+        "interrupted_erasure": interrupted.document(plan.interruption),
     }
 
 
@@ -137,6 +139,8 @@ def _parts(plan: Foretold) -> Iterator[RenderableType]:
         yield Text(f"This run would stop at {plan.stops_at}; what is left is for the next ones.")
     for note in plan.notes:
         yield Text(f"Note: {note}")
+    if plan.interruption is not None:
+        yield Text(interrupted.words(plan.interruption, plan.archive), style="bold yellow")
     yield Text(f"Archive: {plan.archive}" + (", not begun yet" if plan.is_new else ""))
     yield Text("Nothing was written. The same options after download do it.")
 

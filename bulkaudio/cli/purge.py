@@ -1,6 +1,7 @@
 """The command ``purge``: recordings, metadata and details erased for good, with a receipt."""
 
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +14,8 @@ from bulkaudio.cli.options import ProgressOption
 if TYPE_CHECKING:
     from bulkaudio.cli.counting import Counting
     from bulkaudio.cli.receipt import Job, Receipt
+    from bulkaudio.erasure import Progress, Wish
     from bulkaudio.ledger.ledger import Ledger
-    from bulkaudio.purge import Progress, Wish
 
 
 @Parameter(name="*")
@@ -42,6 +43,14 @@ class PurgeOptions:
             "start is not known, what was first seen before then.",
         ),
     ] = None
+    resume: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Finish an erasure that was interrupted, and nothing else; what it had not come to is "
+            "whole.",
+        ),
+    ] = False
     tz: Annotated[
         str, Parameter(metavar="ZONE", help="Time zone of days and months, such as Europe/London.")
     ] = "UTC"
@@ -138,10 +147,15 @@ def check(archive: Path, options: PurgeOptions) -> datetime | None:
             "--yes and --dry-run contradict each other", fix="leave out the one that is not meant"
         )
     is_named = bool(options.id or options.ids)
-    if is_named == (options.older_than is not None):
+    if is_named + (options.older_than is not None) + options.resume != 1:
         raise UsageError(
-            "purge takes either conversations (--id, --ids) or an age (--older-than)",
+            "purge takes either conversations (--id, --ids), an age (--older-than), or --resume",
             fix="give one of them",
+        )
+    if options.resume and (options.direction or options.reason):
+        raise UsageError(
+            "--resume finishes an erasure as it was ordered: sides and reason are known",
+            fix="leave --direction and --reason out",
         )
     if options.older_than is None:
         return None
@@ -151,9 +165,14 @@ def check(archive: Path, options: PurgeOptions) -> datetime | None:
 async def _erase(
     job: "Job", options: PurgeOptions, file: BinaryIO | None, view: "Counting[Progress]"
 ) -> "Receipt":
+    import asyncio
+
     from bulkaudio.archive import look_into, open_archive
     from bulkaudio.cli.receipt import Ids, Receipt
-    from bulkaudio.purge import Observer
+    from bulkaudio.cli.warning import warn_of
+    from bulkaudio.erasure import Observer, finished
+    from bulkaudio.errors import BulkAudioError
+    from bulkaudio.observe.logs import LogEvents
     from bulkaudio.purge import purge as erase
 
     ids = Ids(file=file)
@@ -162,19 +181,32 @@ async def _erase(
         open_archive(job.archive, is_freeing=True) if is_acting else look_into(job.archive) as held
     ):
         await _collect(held.ledger, options, job)
-        observer = Observer(witness=ids.take, watch=view.see)
-        report = await erase(held.ledger, held.store, job.wish, observer)
+        observer = Observer(witness=ids.take, resumed=ids.take_resumed, watch=view.see)
+        try:
+            report = await erase(held.ledger, held.store, job.wish, observer)
+        except (BulkAudioError, asyncio.CancelledError):
+            with suppress(BulkAudioError):
+                warn_of(await held.ledger.erasures.interruption(), job.archive)
+            raise
+    event = finished(report, [each["id"] for each in ids.first if "resumed" in each])
+    if event is not None and job.wish.is_acting and not job.wish.is_rest:
+        LogEvents()(event)
     return Receipt(job=job, report=report, ids=ids)
 
 
 def _wish(options: PurgeOptions) -> "Wish":
+    from bulkaudio.erasure import Wish
     from bulkaudio.model import Direction
-    from bulkaudio.purge import Wish
     from bulkaudio.tombstones import Order
 
     sides = options.direction or []
     directions = () if "all" in sides else tuple(each for each in Direction if each.value in sides)
-    return Wish(order=Order.mine(options.reason), directions=directions, is_acting=options.yes)
+    return Wish(
+        order=Order.mine(options.reason),
+        directions=directions,
+        is_acting=options.yes,
+        is_rest=options.resume,
+    )
 
 
 async def _collect(ledger: "Ledger", options: PurgeOptions, job: "Job") -> None:

@@ -18,6 +18,7 @@ from bulkaudio.cli.findings import (
     damage_table,
 )
 from bulkaudio.cli.typed import program, quoted
+from bulkaudio.interrupted import finishing
 from bulkaudio.model import Direction
 from bulkaudio.naming import printable
 from bulkaudio.observe.page import plural
@@ -101,7 +102,7 @@ class Rebuilt:
             names = ", ".join(map(printable, report.unknown[:3]))
             more = " …" if report.unknown_count > 3 else ""
             yield Text(f"{plural(report.unknown_count, 'unknown file')}, left alone: {names}{more}")
-        yield from _register_lines(report)
+        yield from _register_lines(report, self.archive)
         if report.set_aside:
             yield Text(f"The old ledger is kept as {self.archive / report.set_aside[0]}")
         yield Text(
@@ -120,7 +121,7 @@ class Rebuilt:
             )
 
 
-def _register_lines(report: Report) -> Iterator[Text]:
+def _register_lines(report: Report, archive: Path) -> Iterator[Text]:
     """Say what the register of erased and held conversations brought."""
     restored = report.restored
     if restored.tombstones:
@@ -129,8 +130,8 @@ def _register_lines(report: Report) -> Iterator[Text]:
         yield Text(f"{plural(restored.holds, 'conversation')} held, as before.")
     if report.condemned:
         yield Text(
-            f"{plural(report.condemned, 'file')} of erased recordings: the next command that works "
-            "on the archive erases them, and the old ledger with them."
+            f"{plural(report.condemned, 'file')} of erased recordings: the next download erases them, "
+            f"and the old ledger with them, or: {finishing(archive)}"
         )
 
 

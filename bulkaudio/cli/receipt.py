@@ -1,7 +1,7 @@
 """What ``purge`` did, or would do: a receipt for a file, a line for scripts, a page for people."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,14 +12,15 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from bulkaudio.cli.counting import Counting
+from bulkaudio.erasure import NAMED, Progress, Report, Wish
 from bulkaudio.errors import StorageError
+from bulkaudio.interrupted import document, words
 from bulkaudio.ledger.erasing import Doom
 from bulkaudio.naming import printable
 from bulkaudio.observe.outlets import replacing
 from bulkaudio.observe.page import plural
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
-from bulkaudio.purge import NAMED, Progress, Report, Wish
 from bulkaudio.quantities import format_bytes
 from bulkaudio.version import __version__
 
@@ -50,11 +51,19 @@ class Ids:
 
     def take(self, dooms: Sequence[Doom]) -> None:
         """Write some more down."""
+        self._take(dooms, {})
+
+    def take_resumed(self, dooms: Sequence[Doom]) -> None:
+        """Write down some of what an interrupted erasure had begun."""
+        self._take(dooms, {"resumed": True})
+
+    def _take(self, dooms: Sequence[Doom], more: Mapping[str, bool]) -> None:
         for doom in dooms:
             entry = {
                 "id": doom.conversation_id,
                 "directions": [side.value for side in doom.directions],
                 "known": doom.is_known,
+                **more,
             }
             if self.file is not None:
                 self.file.write(b",\n" if self.count else b"\n")
@@ -90,6 +99,7 @@ class Job:
             "dry_run": not self.wish.is_acting,
             "before": None if self.before is None else utc_text(self.before),
             "directions": list(self.wish.directions) or "all",
+            "resume": self.wish.is_rest,
         }
 
 
@@ -112,8 +122,8 @@ class Receipt:
             "erased": self.ids.first,
             "erased_truncated": self.ids.count > len(self.ids.first),
         }
-        document = self.job.heading() | erased | self.ending()
-        return json.dumps(document, separators=(",", ":"))
+        whole = self.job.heading() | erased | self.ending()
+        return json.dumps(whole, separators=(",", ":"))
 
     def ending(self, most: int = MAX_LISTED) -> dict[str, Any]:
         """Return what a receipt says after the ids, naming so many of a kind at most."""
@@ -130,7 +140,21 @@ class Receipt:
             "held": [{"id": id_, "reason": why or None} for id_, why in report.held[:most]],
             "held_count": report.held_count,
             "ledger_copies": list(report.ledger_copies),
+            "resumed": self._resumed(),
+            "interrupted_erasure": document(report.interruption),
             "exit_code": self.exit_code,
+        }
+
+    def _resumed(self) -> dict[str, Any] | None:
+        resumed = self.report.resumed
+        if resumed is None:
+            return None
+        return {
+            "conversations": resumed.conversations,
+            "recordings": resumed.recordings,
+            "who": resumed.order.who,
+            "at": utc_text(resumed.order.at),
+            "reason": resumed.order.reason,
         }
 
     def page(self, file: Path | None) -> RenderableType:
@@ -140,6 +164,7 @@ class Receipt:
     def _parts(self, file: Path | None) -> Iterator[RenderableType]:
         report, is_acting = self.report, self.job.wish.is_acting
         yield self._headline()
+        yield from self._resumed_lines()
         if report.held_count:
             named = [f"{id_} ({printable(why)})" if why else id_ for id_, why in report.held]
             yield Text(
@@ -162,7 +187,7 @@ class Receipt:
             )
         if file is not None:
             yield Text(f"Receipt: {file}")
-        if not is_acting and (report.conversations or report.unknown_count):
+        if not is_acting and (report.conversations or report.unknown_count or report.resumed):
             yield Text("Nothing is erased yet: the same command with --yes does it, for good.")
         elif is_acting and report.conversations:
             yield Text(
@@ -170,9 +195,25 @@ class Receipt:
                 "them where they are."
             )
 
+    def _resumed_lines(self) -> Iterator[Text]:
+        """Tell of an interrupted erasure: that it is finished, or what of it is left."""
+        report, resumed, wish = self.report, self.report.resumed, self.job.wish
+        if resumed is not None:
+            end = "which is finished now" if wish.is_acting else "which this would finish"
+            whole = " What that had not come to is whole: repeat it." if wish.is_rest else ""
+            yield Text(
+                f"Of these, {plural(resumed.recordings, 'recording')} of "
+                f"{plural(resumed.conversations, 'conversation')} are an interrupted erasure's, {end}; "
+                f"ordered by {printable(resumed.order.who)} at {utc_text(resumed.order.at)}.{whole}"
+            )
+        if report.interruption is not None and not (resumed and not wish.is_acting):
+            yield Text(words(report.interruption, self.job.archive), style="bold yellow")
+
     def _headline(self) -> Text:
         report = self.report
         if not report.conversations:
+            if report.resumed is not None:
+                return Text("Nothing to erase", style="bold").append(" but what the ledger tells.")
             return Text("Nothing to erase", style="bold").append(
                 f": no call before {utc_text(self.job.before)} has anything left."
                 if self.job.before is not None and not report.held_count

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from bulkaudio.interrupted import document
 from bulkaudio.model import Status
 from bulkaudio.observe.progress import bar_row
 from bulkaudio.observe.summary import utc_text
@@ -77,6 +78,7 @@ class Reported:
             **{name: figures.recordings[PLACES[status]] for name, status in KEYS.items()},
             "bytes": figures.bytes,
             "audio_seconds": round(figures.seconds, 3),
+            "interrupted_erasure": document(account.interruption),
         }
 
     def page(self) -> RenderableType:

@@ -10,7 +10,9 @@ from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.text import Text
 
+from bulkaudio.interrupted import document, words
 from bulkaudio.ledger.rows import LedgerRow, ListingRow, Total
+from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.model import Direction, Status
 from bulkaudio.observe.columns import Columns, Line
 from bulkaudio.observe.page import plural, reason_words
@@ -43,6 +45,7 @@ class Standing:
         last_repair: That of a ``verify --repair`` after it.
         pins: What it remembers. Empty, like the totals, while a run holds it.
         unfinished: Listings that were begun and not ended, oldest first.
+        interruption: An erasure that was killed: what it had begun with counts as erased.
     """
 
     archive: Path
@@ -55,6 +58,7 @@ class Standing:
     oldest_open: LedgerRow | None = None
     unfinished: tuple[ListingRow, ...] = ()
     free_bytes: int = 0
+    interruption: Interruption | None = None
 
     def document(self) -> dict[str, Any]:
         """Return what ``status --json`` prints."""
@@ -93,6 +97,7 @@ class Standing:
                 for row in self.unfinished
             ],
             "free_bytes": self.free_bytes,
+            "interrupted_erasure": document(self.interruption),
         }
 
     def page(self) -> RenderableType:
@@ -119,6 +124,9 @@ class Standing:
                 yield Text()
                 yield Text(_oldest_words(self.oldest_open, self.now))
             yield from _unfinished_lines(self.unfinished)
+            if self.interruption is not None:
+                yield Text()
+                yield Text(words(self.interruption, self.archive), style="bold yellow")
             yield Text()
         yield Text(f"Free on its disk: {format_bytes(self.free_bytes)}")
 
@@ -161,9 +169,9 @@ def _run_words(what: str, run: Mapping[str, Any], now: datetime) -> str:
     counts = dict(run.get("counts") or {})
     # Those of `already` that were erased, where a run told them apart.
     counts["already"] = counts.get("already", 0) - counts.get("erased", 0)
-    words = {"saved": "saved", "already": "already there", "erased": "erased"}
-    words |= {"failed": "failed", "open": "left open"}
-    told = [f"{counts[name]:,} {word}" for name, word in words.items() if counts.get(name)]
+    names = {"saved": "saved", "already": "already there", "erased": "erased"}
+    names |= {"failed": "failed", "open": "left open"}
+    told = [f"{counts[name]:,} {word}" for name, word in names.items() if counts.get(name)]
     ago = _ago(run["finished_at"], now)
     return f"{what}: {run.get('status')}, {ago} ago" + (f": {', '.join(told)}" if told else "")
 

@@ -86,6 +86,7 @@ async def _from_ledger(archive: Path, now: datetime, free_bytes: int) -> "Standi
             oldest_open=await ledger.oldest_open(),
             unfinished=tuple(await ledger.unfinished_listings()),
             free_bytes=free_bytes,
+            interruption=await ledger.erasures.interruption(),
         )
 
 

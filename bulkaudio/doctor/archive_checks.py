@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+from bulkaudio import interrupted
 from bulkaudio.doctor.check import MACHINE, Check, fail, fail_for, ok, skip, warn
 from bulkaudio.doctor.ground import DiskLook, LedgerLook, folder_error
 from bulkaudio.quantities import format_bytes
@@ -146,7 +147,7 @@ def needed_bytes(ledger: LedgerLook) -> int | None:
     return round(contents.unsettled * contents.saved_bytes / contents.saved)
 
 
-def ledger_check(ledger: LedgerLook) -> Check:
+def ledger_check(ledger: LedgerLook, root: Path) -> Check:
     """Judge the ledger."""
     name, found = "archive.ledger", ledger.found
     if ledger.holder is not None:
@@ -160,6 +161,9 @@ def ledger_check(ledger: LedgerLook) -> Check:
     words = [f"{found.contents.saved:,} saved, {found.contents.unsettled:,} to do"]
     words.append("whole" if found.is_checked else "it opens, and is too large to be walked whole")
     words += ["what a killed run left is taken up by the next"] if found.was_killed else []
+    if (left := found.contents.interruption) is not None:
+        words.append(f"an erasure was interrupted: {interrupted.what(left)}")
+        return warn(name, "; ".join(words), interrupted.fix(left, root))
     return ok(name, "; ".join(words))
 
 

@@ -86,7 +86,7 @@ async def _archive(subject: Subject) -> tuple[Sequence[Check], str | None]:
         # Who may not enter the folder has one fault, not two.
         needs = skip("archive.ledger", "needs the folder")
         return (*disk_checks(disk, ledger, least), needs), None
-    return (*disk_checks(disk, ledger, least), ledger_check(ledger)), ledger.holder
+    return (*disk_checks(disk, ledger, least), ledger_check(ledger, root)), ledger.holder
 
 
 def _dead_disk(subject: Subject) -> StorageError:

@@ -19,6 +19,7 @@ class Dossier:
         hold: Why it must be kept; None when nothing forbids to erase it, and empty when no reason
             was given.
         is_buried: It was erased whole before.
+        is_half_erased: Something of it was to go, and may still be there: the erasure was killed.
     """
 
     number: int
@@ -26,6 +27,7 @@ class Dossier:
     rows: tuple[LedgerRow, ...]
     hold: str | None = None
     is_buried: bool = False
+    is_half_erased: bool = False
 
     @property
     def is_unknown(self) -> bool:
@@ -63,7 +65,18 @@ def dossier(connection: sqlite3.Connection, number: int, conversation_id: str) -
         rows=rows_of(connection, conversation_id),
         hold=None if hold is None else hold[0],
         is_buried=bool(erased_among(connection, key)),
+        is_half_erased=_is_half_erased(connection, conversation_id),
     )
+
+
+def _is_half_erased(connection: sqlite3.Connection, conversation_id: str) -> bool:
+    found = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM tombstones WHERE conversation_id = ? AND NOT is_done) "
+        "OR EXISTS (SELECT 1 FROM recordings "
+        "WHERE conversation_id = ? AND status = 'purged' AND reason = 'purging')",
+        (conversation_id, conversation_id),
+    )
+    return bool(found.fetchone()[0])
 
 
 def rows_of(connection: sqlite3.Connection, conversation_id: str) -> tuple[LedgerRow, ...]:

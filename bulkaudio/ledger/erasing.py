@@ -18,14 +18,18 @@ from bulkaudio.ledger import burying, failures
 from bulkaudio.ledger.database import Database
 from bulkaudio.ledger.dossiers import Dossier, dossier, dossiers, make_wanted, rows_of
 from bulkaudio.ledger.rows import LedgerRow, text_of, text_or_none
-from bulkaudio.ledger.tombs import ORDER_PIN, PURGING, erased_among, pin, without_audio
-from bulkaudio.model import Direction, Outcome, Status
-
-_PENDING = (
-    "SELECT conversation_id FROM tombstones WHERE NOT is_done UNION "
-    "SELECT conversation_id FROM recordings WHERE status = 'purged' AND reason = 'purging' "
-    "LIMIT ?"
+from bulkaudio.ledger.tombs import (
+    HELD_PIN,
+    ORDER_PIN,
+    PURGING,
+    Interruption,
+    erased_among,
+    interruption,
+    make_pending,
+    pin,
+    without_audio,
 )
+from bulkaudio.model import Direction, Outcome, Status
 
 _FORGET = (
     "UPDATE recordings SET reason = NULL, path = NULL, bytes = NULL, sha256 = NULL, "
@@ -129,9 +133,21 @@ class Erasures:
 
         await self._database.change(forget)
 
-    async def pending(self, limit: int) -> Sequence[Doom]:
-        """Return some of what a killed erasure had written down and not finished."""
-        return await self._database.read(partial(_pending, limit=limit))
+    async def interruption(self) -> Interruption | None:
+        """Say what a killed erasure has left to be done; None: nothing."""
+        return await self._database.read(interruption)
+
+    async def pending(self, after: str, limit: int) -> Sequence[Doom]:
+        """
+        Return a page of what a killed erasure had written down and not finished, by id.
+
+        What is held since is not among it: a hold forbids to erase, also the rest of something.
+        """
+        return await self._database.read(partial(_pending, after=after, limit=limit))
+
+    async def half_erased(self, limit: int) -> Sequence[tuple[str, str]]:
+        """Return the first of those that a hold keeps half erased, with its reason."""
+        return await self._database.read(partial(_half_erased, limit=limit))
 
     async def rewrite(self) -> None:
         """Write the ledger's file anew, so that no trace is left in it nor in what runs told."""
@@ -139,12 +155,8 @@ class Erasures:
         await self._database.rewrite()
 
     async def end(self) -> None:
-        """Drop the order: everything is done."""
-        await self._database.change(
-            lambda connection: connection.execute(
-                "DELETE FROM archive WHERE name = ?", (ORDER_PIN,)
-            )
-        )
+        """Drop the order: everything is done, or all but what is held half erased."""
+        await self._database.change(_end)
 
     async def erased(self, conversation_ids: Sequence[str]) -> frozenset[str]:
         """Return those whose metadata must not be kept, because they were erased."""
@@ -208,8 +220,38 @@ def _begin(
     return without_audio(connection, [doom.conversation_id for doom in dooms])
 
 
-def _pending(connection: sqlite3.Connection, limit: int) -> Sequence[Doom]:
-    ids = [row[0] for row in connection.execute(_PENDING, (limit,)).fetchall()]
+def _half_erased(connection: sqlite3.Connection, limit: int) -> Sequence[tuple[str, str]]:
+    make_pending(connection)
+    return connection.execute(
+        "SELECT conversation_id, coalesce(reason, '') FROM holds "
+        "WHERE conversation_id IN (SELECT conversation_id FROM pending) "
+        "ORDER BY conversation_id LIMIT ?",
+        (limit,),
+    ).fetchall()
+
+
+def _end(connection: sqlite3.Connection) -> None:
+    make_pending(connection)
+    left = connection.execute("SELECT EXISTS (SELECT 1 FROM pending)").fetchone()[0]
+    if left:
+        connection.execute(
+            "INSERT OR REPLACE INTO archive (name, value) "
+            "SELECT ?, value FROM archive WHERE name = ?",
+            (HELD_PIN, ORDER_PIN),
+        )
+    gone = (ORDER_PIN,) if left else (ORDER_PIN, HELD_PIN)
+    connection.executemany("DELETE FROM archive WHERE name = ?", [(name,) for name in gone])
+
+
+def _pending(connection: sqlite3.Connection, after: str, limit: int) -> Sequence[Doom]:
+    make_pending(connection)
+    rows = connection.execute(
+        "SELECT conversation_id FROM pending WHERE conversation_id > ? "
+        "AND conversation_id NOT IN (SELECT conversation_id FROM holds) "
+        "ORDER BY conversation_id LIMIT ?",
+        (after, limit),
+    )
+    ids = [row[0] for row in rows]
     whole = erased_among(connection, ids)
     return [
         Doom(

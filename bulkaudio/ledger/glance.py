@@ -18,6 +18,7 @@ from bulkaudio.ledger.database import check_header, check_identity, check_whole,
 from bulkaudio.ledger.faults import translated
 from bulkaudio.ledger.ledger import LEFT
 from bulkaudio.ledger.readonly import has_log, readable
+from bulkaudio.ledger.tombs import Interruption, interruption
 from bulkaudio.model import Status
 
 STEPS_BETWEEN_LOOKS = 10_000
@@ -31,6 +32,7 @@ class Contents:
 
     Attributes:
         unsettled: Recordings that a later run takes up.
+        interruption: An erasure that was killed.
     """
 
     pins: Mapping[str, str]
@@ -38,6 +40,7 @@ class Contents:
     saved_bytes: int
     unsettled: int
     has_finished_listing: bool
+    interruption: Interruption | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,4 +122,5 @@ def _contents(connection: sqlite3.Connection) -> Contents:
         saved_bytes=saved_bytes,
         unsettled=sum(totals.get(status, (0, 0))[0] for status in LEFT),
         has_finished_listing=bool(finished),
+        interruption=interruption(connection),
     )

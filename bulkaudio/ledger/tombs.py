@@ -3,12 +3,63 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 ORDER_PIN = "purging"
 """Who erases and why, from the first intention until the ledger's file is written anew."""
 
+HELD_PIN = "purging_held"
+"""The same of an order of which nothing is left to be done but what a hold keeps."""
+
 PURGING = "purging"
 """Reason of a tombstone whose files may still be there."""
+
+_PENDING = (
+    "CREATE TEMP VIEW IF NOT EXISTS pending AS "
+    "SELECT conversation_id FROM main.tombstones WHERE NOT is_done UNION "
+    "SELECT conversation_id FROM main.recordings WHERE status = 'purged' AND reason = 'purging'"
+)
+
+
+def make_pending(connection: sqlite3.Connection) -> None:
+    """Make a view of conversations of which something may still be there to be erased."""
+    connection.execute(_PENDING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interruption:
+    """
+    An erasure that was begun and not brought to its end.
+
+    Attributes:
+        conversations: Of which files may still be there; none when only the ledger's own file has to
+            be written anew.
+        recordings: Of these, with audio.
+        held: Those of `conversations` that a hold keeps, which came too late for some of it.
+    """
+
+    conversations: int
+    recordings: int
+    held: int
+
+
+def interruption(connection: sqlite3.Connection) -> Interruption | None:
+    """Say what a killed erasure has left to be done; None: nothing. Walks the table only then."""
+    pinned = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM archive WHERE name IN (?, ?))", (ORDER_PIN, HELD_PIN)
+    ).fetchone()[0]
+    if not pinned:
+        return None
+    make_pending(connection)
+    conversations, held = connection.execute(
+        "SELECT count(*), coalesce(sum(conversation_id IN (SELECT conversation_id FROM holds)), 0) "
+        "FROM pending"
+    ).fetchone()
+    [recordings] = connection.execute(
+        "SELECT count(*) FROM recordings "
+        "WHERE status = 'purged' AND reason = 'purging' AND path IS NOT NULL"
+    ).fetchone()
+    return Interruption(conversations=conversations, recordings=recordings, held=held)
 
 
 def erased_among(connection: sqlite3.Connection, conversation_ids: Iterable[str]) -> frozenset[str]:

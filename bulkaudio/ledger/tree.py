@@ -22,10 +22,14 @@ def note_files(connection: sqlite3.Connection, paths: Sequence[str]) -> None:
 
 
 def unknown_files(connection: sqlite3.Connection, limit: int) -> tuple[int, Sequence[str]]:
-    """Count collected names that no saved row has, name the first of them, and forget them."""
+    """
+    Count collected names that no row has, name the first of them, and forget them.
+
+    A row that is not saved has one while its recording is being erased.
+    """
     note_files(connection, ())
     connection.execute(
-        "DELETE FROM found WHERE path IN (SELECT path FROM recordings WHERE status = 'saved')"
+        "DELETE FROM found WHERE path IN (SELECT path FROM recordings WHERE path IS NOT NULL)"
     )
     count = int(connection.execute("SELECT count(*) FROM found").fetchone()[0])
     rows = connection.execute("SELECT path FROM found ORDER BY path LIMIT ?", (limit,)).fetchall()

@@ -24,6 +24,7 @@ from typing import Any, TextIO
 from bulkaudio.errors import StorageError
 from bulkaudio.events import (
     Answered,
+    ErasureFinished,
     Event,
     GateMoved,
     Noted,
@@ -54,7 +55,7 @@ NAMES = (
         "sidecar",
         "sidecar_failed",
     ),
-    *("note", "message"),
+    *("erasure_finished", "note", "message"),
 )
 """Every event name; ``message`` is anything that was not made from an event."""
 
@@ -279,7 +280,7 @@ def _text_of(record: logging.LogRecord) -> str:
     fields: Mapping[str, Any] | None = getattr(record, _FIELDS, None)
     if fields is None:
         text = record.getMessage()
-    elif set(fields) == {"text"}:
+    elif "text" in fields:
         text = str(fields["text"])
     else:
         known = (f"{key}={_plain(value)}" for key, value in fields.items() if value is not None)
@@ -333,9 +334,18 @@ def _log_retry(event: Retrying) -> None:
 
 
 def _log_rare(
-    event: Started | Planned | SourceEnded | GateMoved | Stopping | Noted | SidecarSettled,
+    event: Started
+    | Planned
+    | SourceEnded
+    | GateMoved
+    | Stopping
+    | Noted
+    | SidecarSettled
+    | ErasureFinished,
 ) -> None:
     match event:
+        case ErasureFinished():
+            _log(logging.WARNING, "erasure_finished", _erasure_fields(event))
         case Noted(text=text, is_routine=is_routine):
             _log(logging.INFO if is_routine else logging.WARNING, "note", {"text": text})
         case Stopping(reason=reason):
@@ -355,6 +365,21 @@ def _log_rare(
             _log(logging.INFO, "started", fields | dict(event.scope))
         case SourceEnded():
             _log(logging.DEBUG, "source_ended", {})
+
+
+def _erasure_fields(event: ErasureFinished) -> Mapping[str, Any]:
+    return {
+        "conversations": event.conversations,
+        "recordings": event.recordings,
+        "bytes": event.bytes,
+        "metadata_files": event.metadata_files,
+        "held": event.held,
+        "ids": list(event.ids),
+        "who": event.who,
+        "ordered_at": utc_text(event.ordered_at),
+        "reason": event.reason,
+        "text": event.text,
+    }
 
 
 def _log_plan(event: Planned) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bulkaudio.errors import BulkAudioError
+from bulkaudio.events import ErasureFinished
 from bulkaudio.model import Outcome
 from bulkaudio.observe.tally import MAX_FAILURES, Counts, Details, Snapshot, Tally
 from bulkaudio.version import __version__
@@ -175,6 +176,7 @@ class Summary:
             "rejections": [{"where": r.where, "why": r.why} for r in details.rejections],
             "suspicious": [_plain(asdict(found)) for found in details.lookalikes],
             "notes": list(details.notes),
+            "erasure_finished": _erasure(details.erasure),
         }
 
 
@@ -194,6 +196,22 @@ def _failure(outcome: Outcome) -> dict[str, Any]:
         "error_code": evidence.error_code,
         "attempts": evidence.attempts,
         "correlation_id": evidence.correlation_id,
+    }
+
+
+def _erasure(finished: ErasureFinished | None) -> dict[str, Any] | None:
+    if finished is None:
+        return None
+    return {
+        "conversations": finished.conversations,
+        "recordings": finished.recordings,
+        "bytes": finished.bytes,
+        "metadata_files": finished.metadata_files,
+        "held": finished.held,
+        "ids": list(finished.ids),
+        "who": finished.who,
+        "ordered_at": utc_text(finished.ordered_at),
+        "reason": finished.reason,
     }
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from bulkaudio.events import (
     Answered,
+    ErasureFinished,
     Event,
     GateMoved,
     Noted,
@@ -132,6 +133,7 @@ class Details:
 
     Attributes:
         named: Conversations that the source has named so far, chats and known ones included.
+        erasure: An interrupted one that the run has finished.
     """
 
     named: int
@@ -141,6 +143,7 @@ class Details:
     notes: tuple[str, ...]
     lookalikes: tuple[Lookalike, ...]
     sidecars: Sidecars
+    erasure: ErasureFinished | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -176,6 +179,7 @@ class Tally:
     _notes: dict[str, None] = field(default_factory=dict)
     _lookalikes: Lookalikes = field(default_factory=Lookalikes)
     _sidecars: Sidecars = field(default_factory=Sidecars)
+    _erasure: ErasureFinished | None = None
 
     def __call__(self, event: Event) -> None:
         """Take an event into account; see `Emit`."""
@@ -209,6 +213,7 @@ class Tally:
                 notes=tuple(self._notes),
                 lookalikes=self._lookalikes.found(),
                 sidecars=self._sidecars,
+                erasure=self._erasure,
             )
 
     def _counts(self) -> Counts:
@@ -250,9 +255,11 @@ class Tally:
             case _:
                 self._turn(event)
 
-    def _turn(self, event: Started | SourceEnded | Stopping | Noted) -> None:
+    def _turn(self, event: Started | SourceEnded | Stopping | Noted | ErasureFinished) -> None:
         """Count what happens a few times a run."""
         match event:
+            case ErasureFinished():
+                self._erasure = event
             case Started():
                 self._started = event
             case SourceEnded():

@@ -10,6 +10,7 @@ from typing import Any
 
 from bulkaudio.archive import SeenArchive
 from bulkaudio.ledger.rows import ListingRow, RunRow
+from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.report.count import Count
 from bulkaudio.report.figures import Figures, Scope
 
@@ -60,6 +61,7 @@ class Account:
         unfinished: Listings that were begun and not ended: what they would name, nobody knows.
         runs: The last ones, oldest first.
         is_listed: A listing came to its end; else only what was asked for is known.
+        interruption: An erasure that was killed: what it had begun with counts as erased.
     """
 
     archive: Path
@@ -71,6 +73,7 @@ class Account:
     unfinished: tuple[ListingRow, ...]
     runs: tuple[RunLine, ...]
     is_listed: bool = True
+    interruption: Interruption | None = None
 
 
 def _in(values: object, name: str) -> object:
@@ -120,6 +123,7 @@ async def gather(
         unfinished=tuple(await ledger.unfinished_listings()),
         runs=tuple(_run_line(run) for run in reversed(runs)),
         is_listed=bool(await ledger.finished_listings()),
+        interruption=await ledger.erasures.interruption(),
     )
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from enum import Enum
 from math import floor
 
+from bulkaudio.interrupted import words
 from bulkaudio.model import Status
 from bulkaudio.observe.page import plural
 from bulkaudio.report.figures import Scope, local
@@ -83,6 +84,8 @@ def _notes(account: Account) -> Iterator[str]:
     if waiting := figures.count(Status.DEFERRED):
         what, verb = plural(waiting, "recording"), "is" if waiting == 1 else "are"
         yield f"{what} {verb} not ready yet: the call was going on or too fresh, and a later run looks again."
+    if account.interruption is not None:
+        yield words(account.interruption, account.archive)
     yield from _absences(account)
     if figures.listed and not account.is_listed and not account.unfinished:
         yield "No listing has come to its end, so calls that nobody asked for are not known here."

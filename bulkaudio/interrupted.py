@@ -1,0 +1,52 @@
+"""What every look at an archive says of an erasure that was begun and not brought to its end."""
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+from bulkaudio.ledger.tombs import Interruption
+from bulkaudio.naming import printable
+
+
+def words(found: Interruption, archive: Path) -> str:
+    """Say what may still be there, and which command finishes it."""
+    return f"An erasure was interrupted: {what(found)}. {fix(found, archive)}"
+
+
+def what(found: Interruption) -> str:
+    """Say what may still be there."""
+    if not found.conversations:
+        return "its files are gone, and the ledger's own file may still tell of them"
+    text = (
+        f"{_count(found.recordings, 'recording')} of "
+        f"{_count(found.conversations, 'conversation')} that count as erased may still have files here"
+    )
+    return f"{text} ({found.held:,} of these held, and left so)" if found.held else text
+
+
+def fix(found: Interruption, archive: Path) -> str:
+    """Say what finishes it."""
+    command = finishing(archive)
+    if found.held and found.held == found.conversations:
+        return f"When nobody holds them any more (hold remove), this finishes it: {command}"
+    return f"The next download finishes it, or: {command}"
+
+
+def finishing(archive: Path) -> str:
+    """Return the command that finishes an erasure."""
+    return f"bulkaudio purge {shlex.quote(printable(str(archive), 500))} --resume --yes"
+
+
+def document(found: Interruption | None) -> Mapping[str, int] | None:
+    """Write it for JSON."""
+    if found is None:
+        return None
+    return {
+        "conversations": found.conversations,
+        "recordings": found.recordings,
+        "held": found.held,
+    }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
