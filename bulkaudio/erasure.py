@@ -98,6 +98,7 @@ class Report:
         held: The first of those that a hold forbids to erase, with its reason.
         removed: What was found on the disk: also files that had been set aside as damaged.
         ledger_copies: Names of copies of older ledgers, which go, too.
+        pages: Names of pages about the archive in its folder, which go as well: they tell of calls.
         resumed: The share of an interrupted erasure in all of this; None: there was none to finish.
         interruption: What is half erased afterwards.
     """
@@ -114,6 +115,7 @@ class Report:
     held_count: int = 0
     removed: Removed = field(default_factory=Removed)
     ledger_copies: Sequence[str] = ()
+    pages: Sequence[str] = ()
     resumed: Resumed | None = None
     interruption: Interruption | None = None
 

@@ -3,8 +3,8 @@ Erasing recordings for good: audio, metadata and everything the ledger knows but
 
 In this order, some conversations at a time: the intention goes into the ledger, then into the
 register beside it; then files are removed and their folders synced; then the ledger forgets. At the
-end the ledger's file is written anew, and copies of older ledgers are removed: they know what this
-one has forgotten.
+end the ledger's file is written anew, and copies of older ledgers are removed, and pages about the
+archive: they know what this ledger has forgotten.
 
 Nothing of a killed erasure is ever fetched. Every look at the archive tells of it; the next run, or
 the next erasure, finishes it and says so. What was put under a hold since is left as it is.
@@ -41,6 +41,7 @@ from bulkaudio.stores.erasing import (
     make_room,
     remove_ledger_copies,
 )
+from bulkaudio.stores.pages import pages, remove_pages
 from bulkaudio.stores.reading import LocalReader
 from bulkaudio.tombstones import Order, cleaned_entry, note, purged_entries
 
@@ -73,6 +74,7 @@ async def purge(ledger: Ledger, store: LocalReader, wish: Wish, observer: Observ
         observer.watch(Progress(conversations=seen, recordings=report.recordings))
     if report.conversations or report.unknown_count or report.resumed is not None:
         report.ledger_copies = await store.within(ledger_copies)
+        report.pages = await store.within(pages)
         if wish.is_acting:
             with _told_of_traces(ledger.path):
                 await _clean(ledger, store)
@@ -196,6 +198,7 @@ async def _remove(
 
 
 async def _clean(ledger: Ledger, store: LocalReader) -> None:
+    await store.within(remove_pages)
     await store.within(remove_ledger_copies)
     await ledger.erasures.rewrite()
     left = await ledger.erasures.interruption()

@@ -30,6 +30,7 @@ from bulkaudio.stores.erasing import remains
 from bulkaudio.stores.inspection import Inspection, Sight
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
+from bulkaudio.stores.pages import pages
 from bulkaudio.tombstones import Order, Restored, restore
 from bulkaudio.verify import FINDINGS_KEPT, UNKNOWN_NAMED, Damage, Finding, as_text, read_page
 
@@ -228,7 +229,9 @@ class _Survey:
         if not self.restored.is_clean:
             # The erasure that was killed is to be finished: ledgers know of it still.
             await ledger.pin({ORDER_PIN: self.order})
-        async for names in store.names():
+        own = await store.within(pages)
+        async for every in store.names():
+            names = [name for name in every if name not in own]
             ours = [(PurePosixPath(name), recording) for name, recording in self._sort(names)]
             await read_page(ours, lambda each: each[0], store, self._take)
             if self.restored.tombstones:

@@ -88,6 +88,7 @@ class Step(StrEnum):
     ERASE_REMOVE = "bulkaudio.erase.remove"
     ERASE_SYNC = "bulkaudio.erase.sync"
     ERASE_COPY = "bulkaudio.erase.copy"
+    ERASE_PAGE = "bulkaudio.erase.page"
 
     REBUILD_DISCARD = "bulkaudio.rebuild.discard"
     REBUILD_ASIDE = "bulkaudio.rebuild.aside"

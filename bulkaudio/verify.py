@@ -21,6 +21,7 @@ from bulkaudio.model import Audio, Recording, Status
 from bulkaudio.policy import Reason
 from bulkaudio.stores.inspection import Inspection, Sight
 from bulkaudio.stores.local import LocalStore
+from bulkaudio.stores.pages import pages
 from bulkaudio.stores.reading import LocalReader
 
 T = TypeVar("T")
@@ -87,6 +88,7 @@ class Report:
         missing: Those that are not there at all, also since an earlier repair that fetched nothing.
         unknown: The first names that no saved recording has; `unknown_count` is of all.
         is_truncated: There is more damage than the report holds: repair, then verify again.
+        pages: Reports about the archive in its folder; they are not unknown.
         interruption: An erasure that was killed: its files are neither checked nor unknown.
     """
 
@@ -97,6 +99,7 @@ class Report:
     unknown: tuple[str, ...]
     unknown_count: int
     is_truncated: bool = False
+    pages: tuple[str, ...] = ()
     interruption: Interruption | None = None
 
     @property
@@ -182,8 +185,9 @@ async def verify(
     tally = _Tally(of=of, on_progress=on_progress)
     await _read_all(ledger, store, tally)
     await _recall_lost(ledger, store, tally)
+    own = await store.within(pages)
     async for names in store.names():
-        await ledger.note_files([as_text(name) for name in names])
+        await ledger.note_files([as_text(name) for name in names if name not in own])
     unknown_count, unknown = await ledger.unknown_files(UNKNOWN_NAMED)
     return Report(
         checked=tally.checked,
@@ -193,6 +197,7 @@ async def verify(
         unknown=tuple(unknown),
         unknown_count=unknown_count,
         is_truncated=tally.damage_count > len(tally.damaged) + len(tally.missing),
+        pages=tuple(own),
         interruption=await ledger.erasures.interruption(),
     )
 

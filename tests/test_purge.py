@@ -138,6 +138,42 @@ def test_a_side_alone(inside: Inside) -> None:
         assert traces(inside.archive, "CA1") == {}
 
 
+def test_no_page_in_the_archive_outlives_it(inside: Inside) -> None:
+    """What `report` wrote there goes and is named; others' pages stay, and links and folders."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+    root = inside.archive
+    for words in ((), ("--output", root / "November.HTML"), ("--output", "elsewhere.html")):
+        assert inside.run("report", root, "--show-numbers", *words).code == 0
+    (root / ".report.html.4711").write_bytes((root / "report.html").read_bytes()[:5000])
+    assert "+447700900101" in (root / "report.html").read_text()
+    (root / "theirs.html").write_text("<!DOCTYPE html>")
+    (root / "folder.html").mkdir()
+    (root / "link.html").symlink_to(inside.folder / "elsewhere.html")
+    names = [".report.html.4711", "November.HTML", "report.html"]
+    verified = inside.run("verify", root, "--json").summary
+    assert (verified["reports"], verified["unknown"]) == (names, ["link.html", "theirs.html"])
+    assert inside.run("purge", root, "--id", "CA1", "--json").summary["reports"] == names
+    assert (
+        "3 reports in the archive to be removed" in inside.run("purge", root, "--id", "CA1").stdout
+    )
+    assert (root / "report.html").exists()
+    rebuilt = inside.run("rebuild", "--force", root, "--json").summary
+    assert rebuilt["unknown"] == ["link.html", "theirs.html"]
+    assert purge(inside, "--id", "CA1").summary["reports"] == names
+    assert traces(root, "CA1") == {}
+    assert {path.name for path in root.glob("*.[hH]*")} == {
+        "theirs.html",
+        "folder.html",
+        "link.html",
+    }
+    assert (inside.folder / "elsewhere.html").exists()
+    assert inside.run("report", root).code == 0
+    assert purge(inside, "--id", "CA1").summary["reports"] == []
+    assert (root / "report.html").exists()
+
+
 def test_a_side_that_was_never_fetched(inside: Inside) -> None:
     """It is barred from then on, of a known call and of an unknown one, also by a ledger made anew."""
     with in_thread(WireServer(polyai())) as server:

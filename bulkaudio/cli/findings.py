@@ -115,6 +115,7 @@ class Findings:
             "truncated": report.is_truncated,
             "set_aside": [str(path) for path in self.set_aside[:MAX_LISTED]],
             "refetch": self.refetch.document() if self.refetch else None,
+            "reports": list(report.pages),
             "interrupted_erasure": document(report.interruption),
         }
 

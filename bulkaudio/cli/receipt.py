@@ -140,6 +140,7 @@ class Receipt:
             "held": [{"id": id_, "reason": why or None} for id_, why in report.held[:most]],
             "held_count": report.held_count,
             "ledger_copies": list(report.ledger_copies),
+            "reports": list(report.pages),
             "resumed": self._resumed(),
             "interrupted_erasure": document(report.interruption),
             "exit_code": self.exit_code,
@@ -185,13 +186,19 @@ class Receipt:
                 f"{plural(len(report.ledger_copies), 'file')} of older ledgers {gone}: "
                 f"{_some(report.ledger_copies)}"
             )
+        if report.pages:
+            gone = "removed" if is_acting else "to be removed"
+            yield Text(
+                f"{plural(len(report.pages), 'report')} in the archive {gone}, for calls that it tells "
+                f"of: {_some(report.pages)}"
+            )
         if file is not None:
             yield Text(f"Receipt: {file}")
         if not is_acting and (report.conversations or report.unknown_count or report.resumed):
             yield Text("Nothing is erased yet: the same command with --yes does it, for good.")
         elif is_acting and report.conversations:
             yield Text(
-                "Logs, reports, exports, backups and copies elsewhere are not the archive's: erase "
+                "Logs, exports, backups, and reports and copies elsewhere are not the archive's: erase "
                 "them where they are."
             )
 

@@ -2,7 +2,9 @@
 
 import json as json_text
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -89,8 +91,8 @@ def report(
     check_place("--output", path, archive)
     show, view = Show.OFF if options.quiet else Show(options.progress), ReportView()
     with logging_to(LogOptions(is_quiet=options.quiet)), progress(view, sys.stderr, show=show):
-        account = asyncio.run(_gather(archive, scope, view))
-        write_report(account, path, are_numbers_shown=options.show_numbers)
+        write = partial(write_report, path=path, are_numbers_shown=options.show_numbers)
+        account = asyncio.run(_gather(archive, scope, view, write))
     reported = Reported(account=account, path=path)
     if options.json:
         print(json_text.dumps(reported.document(), separators=(",", ":")), flush=True)
@@ -99,12 +101,19 @@ def report(
     return 0
 
 
-async def _gather(archive: Path, scope: "Scope", view: "ReportView") -> "Account":
+async def _gather(
+    archive: Path, scope: "Scope", view: "ReportView", write: Callable[["Account"], None]
+) -> "Account":
+    import asyncio
+
     from bulkaudio.archive import look_into
     from bulkaudio.report.gather import gather
 
     async with look_into(archive) as held:
-        return await gather(held, scope, on_progress=view.see)
+        account = await gather(held, scope, on_progress=view.see)
+        # Before the lock is let go: a page written after an erasure would tell of what was erased.
+        await asyncio.to_thread(write, account)
+        return account
 
 
 def _scope(options: ReportOptions) -> "Scope":

@@ -18,7 +18,7 @@ from tests.program import ledger_rows, wavs
 PURGE = (
     *(Step.LEDGER_BEGIN, Step.LEDGER_COMMIT, Step.LEDGER_COMMITTED, Step.LEDGER_CLOSE),
     *(Step.REGISTER_OPEN, Step.REGISTER_WRITE, Step.REGISTER_SYNC),
-    *(Step.ERASE_REMOVE, Step.ERASE_SYNC, Step.ERASE_COPY),
+    *(Step.ERASE_REMOVE, Step.ERASE_SYNC, Step.ERASE_COPY, Step.ERASE_PAGE),
     *(Step.LEDGER_REWRITE, Step.LEDGER_EMPTY_LOG),
 )
 
