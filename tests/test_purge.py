@@ -1,5 +1,6 @@
 """Erasing: nothing is left of what was to go, nothing else goes, and nothing comes back."""
 
+import errno
 import json
 import os
 import sqlite3
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bulkaudio.stores import pages
 from bulkaudio.stores.lock import ArchiveLock
 from tests.audio import wav_of
 from tests.erasing import (
@@ -172,6 +174,21 @@ def test_no_page_in_the_archive_outlives_it(inside: Inside) -> None:
     assert inside.run("report", root).code == 0
     assert purge(inside, "--id", "CA1").summary["reports"] == []
     assert (root / "report.html").exists()
+
+
+def test_a_page_of_another_user_is_left_alone(
+    small: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What may not be read cannot be known; the erasure goes on."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (small.archive / "report.html").write_bytes(pages.MARK)
+    monkeypatch.setattr(pages, "open_for_reading", refuse)
+    done = purge(small, "--id", "CA1")
+    assert (done.code, done.summary["reports"]) == (0, [])
+    assert wavs(small.archive) == {"report.html": pages.MARK}
 
 
 def test_a_side_that_was_never_fetched(inside: Inside) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bulkaudio.steps import Step
+from bulkaudio.stores.pages import MARK
 from tests.forked import run_forked
 from tests.kills.ground import DIRECTIONS, Archive, Blow, Ground
 from tests.kills.hooks import Action
@@ -24,9 +25,12 @@ PURGE = (
 
 
 async def make_ready(ground: Ground) -> None:
-    """Let every archive start with all recordings, and a copy of its ledger."""
+    """Let every archive start with all recordings, a report, and a copy of its ledger."""
     await ground.complete()
     assert ground.template is not None
+    ground.foreign = {"report.html": b"<!DOCTYPE html>" + MARK}
+    for name, page in ground.foreign.items():
+        (ground.template / "archive" / name).write_bytes(page)
     state = ground.template / "archive" / ".bulkaudio"
     shutil.copy(state / "ledger.db", state / "ledger.db.v1.20260101T000000000000.bak")
 
@@ -78,6 +82,49 @@ def _is_of(name: str, ids: Collection[str]) -> bool:
     return Path(name).stem in ids
 
 
+async def told_of(archive: Archive) -> dict[str, int] | None:
+    """
+    Return what a look says of an interrupted erasure; hold it to what there is.
+
+    Neither it nor a dry run deletes anything.
+    """
+    before = wavs(archive.archive)
+    looked = await run_forked(archive.order("status", str(archive.archive), "--json"))
+    left: dict[str, int] | None = looked.summary["interrupted_erasure"]
+    named = next(iter(archive.truth)).partition("/")[2].removesuffix(".wav")
+    dry = await run_forked(
+        archive.order("purge", str(archive.archive), "--id", named, "--dry-run", "--json")
+    )
+    assert dry.summary["interrupted_erasure"] == left
+    assert wavs(archive.archive) == before
+    rows = ledger_rows(archive.archive)
+    kept = {key for key, row in rows.items() if row.status == "purged" and row.path}
+    there = {key for key, row in rows.items() if row.status == "purged" and _file(key) in before}
+    assert there <= kept
+    assert len(kept) == (0 if left is None else left["recordings"])
+    return left
+
+
+async def finish_by_hand(archive: Archive, left: dict[str, int]) -> None:
+    """Erase what is left, with a receipt that names it, and nothing else."""
+    done = await run_forked(
+        archive.order("purge", str(archive.archive), "--resume", "--yes", "--json")
+    )
+    assert done.code == 0, done.stderr
+    told = done.summary
+    assert (told["resumed"]["conversations"], told["resumed"]["recordings"]) == (
+        left["conversations"],
+        left["recordings"],
+    )
+    assert len(told["erased"]) == left["conversations"]
+    assert all(each["resumed"] for each in told["erased"])
+    assert await told_of(archive) is None
+
+
+def _file(key: tuple[str, str]) -> str:
+    return f"{key[1]}/{key[0]}.wav"
+
+
 async def struck(ground: Ground, blow: Blow, *, is_ledger_lost: bool = False) -> bool:
     """Let a blow fall, lose the ledger if that is asked for, and erase to the end; false when unreached."""
     archive = await ground.archive()
@@ -93,16 +140,28 @@ async def struck(ground: Ground, blow: Blow, *, is_ledger_lost: bool = False) ->
         (archive.archive / ".bulkaudio" / "ledger.db-wal").unlink(missing_ok=True)
         rebuilt = await run_forked(archive.order("rebuild", str(archive.archive)))
         assert rebuilt.code == 0, rebuilt.stderr
-    # Whatever opens the archive next, a nightly run above all, finishes what was begun.
+    left = await told_of(archive)
+    if left is not None and blow.number % 2 and not is_ledger_lost:
+        await finish_by_hand(archive, left)
+        left = None
+    # What opens the archive next to work on it, a nightly run above all, finishes what was begun.
     nightly = await run_forked(archive.order(*archive.words(*ground.words)))
     assert nightly.code == 0, nightly.stderr
-    assert nightly.summary["counts"]["already"] == len(archive.truth)
+    counts, finished = nightly.summary["counts"], nightly.summary["erasure_finished"]
+    assert counts["already"] == len(archive.truth)
+    erased = [row for row in ledger_rows(archive.archive).values() if row.status == "purged"]
+    assert counts["erased"] == len(erased)
+    assert (finished is None) == (left is None)
+    if left is not None:
+        assert finished["recordings"] == left["recordings"]
+        assert nightly.stderr.count("An interrupted erasure was finished") == 1
     check_settled(archive, doomed)
     done = await run_forked(archive.order(*words_of(archive, doomed)))
     assert done.code == 0, done.stderr
     check_settled(archive, doomed)
     assert all(ledger_rows(archive.archive)[id_, "user"].status == "purged" for id_ in doomed)
     assert not list(archive.archive.glob(".bulkaudio/*.bak"))
+    assert not (archive.archive / "report.html").exists()
     again = await run_forked(archive.order(*archive.words(*ground.words)))
     assert again.code == 0, again.stderr
     assert dict(ground.asked()) == asked, "something was asked for again"

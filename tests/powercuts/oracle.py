@@ -10,7 +10,7 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,12 +18,14 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from bulkaudio.errors import BulkAudioError
+from bulkaudio.ledger.tombs import ORDER_PIN
+from bulkaudio.purge import finish
 from bulkaudio.verify import verify
 from tests.powercuts import script
 from tests.powercuts.night import night
 
-EDITIONS = 8
-FINAL = {"saved", "absent"}
+EDITIONS = 12
+FINAL = {"saved", "absent", "purged"}
 
 Report = Mapping[str, Any]
 """An acknowledgement, as the recorder wrote it."""
@@ -142,17 +144,15 @@ def _listed_calls_are_known(found: Found) -> Iterable[str]:
 
 
 def _reports_are_true(found: Found, reports: Sequence[Report]) -> Iterable[str]:
+    doomed = {id_ for report in reports if report["what"] == "erasing" for id_ in report["ids"]}
     for report in reports:
         match report["what"]:
             case "settled":
-                row = found.rows.get((report["key"][0], report["key"][1]))
-                status = "unknown" if row is None else row.status
-                if status != report["status"] and (report["status"] in FINAL or row is None):
-                    yield f"I5: {report['key']} was reported {report['status']} and is {status}"
+                yield from _is_settled_so(found, report, doomed)
             case "page" if found.pages <= report["number"]:
                 yield f"I5: page {report['number']} was taken, the cursor is at {found.pages}"
             case "sidecars":
-                for id_ in report["ids"]:
+                for id_ in set(report["ids"]) - _erased(found):
                     later = {script.sidecar(id_, e) for e in range(report["edition"], EDITIONS)}
                     if found.sidecars.get(id_) not in later:
                         yield f"I5: the metadata of {id_} was reported written"
@@ -162,13 +162,79 @@ def _reports_are_true(found: Found, reports: Sequence[Report]) -> Iterable[str]:
                 yield f"I5: the archive was bound, and remembers {found.pins}"
 
 
+def _is_settled_so(found: Found, report: Report, doomed: Collection[str]) -> Iterable[str]:
+    row = found.rows.get((report["key"][0], report["key"][1]))
+    status = "unknown" if row is None else row.status
+    if status == "purged" and report["key"][0] in doomed:
+        return
+    if status != report["status"] and (report["status"] in FINAL or row is None):
+        yield f"I5: {report['key']} was reported {report['status']} and is {status}"
+
+
+def _erased(found: Found) -> set[str]:
+    return {id_ for (id_, _), row in found.rows.items() if row.status == "purged"}
+
+
+def erasures(root: Path, found: Found, reports: Sequence[Report]) -> Iterable[str]:
+    """
+    Hold an archive to what was said of its erasures; return what it breaks, in words.
+
+    That a file is gone of which no intention is left, I1 says.
+    """
+    erased = _erased(found)
+    for id_ in erased - set(script.ERASED):
+        yield f"I6: {id_} is erased, and nobody wanted that"
+    for id_ in erased:
+        sides = {found.rows[id_, side].status for side in script.DIRECTIONS}
+        if sides != {"purged"}:
+            yield f"I6: {id_} is erased in part: {sides}"
+    for report in reports:
+        if report["what"] not in {"gone", "erased"}:
+            continue
+        for id_ in report["ids"]:
+            if id_ not in erased:
+                yield f"I6: {id_} was reported {report['what']} and is none of the erased"
+            names = {script.path((id_, side)) for side in script.DIRECTIONS} & found.files.keys()
+            if names or id_ in found.sidecars:
+                yield f"I6: {id_} was reported {report['what']} and has {names or 'its metadata'}"
+            if report["what"] == "erased":
+                yield from _traces(root, id_)
+
+
+def _traces(root: Path, id_: str) -> Iterable[str]:
+    """Name files, the ledger's among them, that still know a call's audio, hash or metadata."""
+    marks = [script.audio((id_, side))[60:100] for side in script.DIRECTIONS]
+    marks += [
+        hashlib.sha256(script.audio((id_, side))).hexdigest().encode() for side in script.DIRECTIONS
+    ]
+    marks += [script.sidecar(id_, edition) for edition in range(EDITIONS)]
+    for path in root.rglob("*"):
+        if path.is_file() and any(mark in path.read_bytes() for mark in marks):
+            yield f"I6: {id_} was erased, and {path.relative_to(root)} knows it"
+
+
+def _erasing_is_finished(root: Path, before: Found, after: Found) -> Iterable[str]:
+    """Nothing is half erased any more, nothing came back, and the register knows all of them."""
+    register = root / ".bulkaudio" / "tombstones.jsonl"
+    lines = register.read_text().splitlines() if register.exists() else []
+    noted = {json.loads(line).get("purged") for line in lines}
+    for id_ in _erased(before):
+        yield from _traces(root, id_)
+        if id_ not in _erased(after):
+            yield f"I6: {id_} has come back"
+        if id_ not in noted:
+            yield f"I6: the register does not know that {id_} is erased"
+    if ORDER_PIN in after.pins:
+        yield "I6: an erasure is not finished"
+
+
 def judge(root: Path, reports: Sequence[Report]) -> list[str]:
     """Look at an archive, open it with the program and let it finish; return what is wrong."""
     try:
         before = look(root)
     except (sqlite3.DatabaseError, OSError) as error:
         return [f"what the power cut left cannot be read: {error}"]
-    wrong = check(before, reports)
+    wrong = [*check(before, reports), *erasures(root, before, reports)]
     if wrong:
         return wrong
     try:
@@ -179,6 +245,8 @@ def judge(root: Path, reports: Sequence[Report]) -> list[str]:
     return [
         *findings,
         *check(after, reports),
+        *erasures(root, after, reports),
+        *_erasing_is_finished(root, before, after),
         *_nothing_was_fetched_again(before, fetched),
         *_strangers_are_untouched(before, after),
         *_all_is_done(root, after),
@@ -188,6 +256,7 @@ def judge(root: Path, reports: Sequence[Report]) -> list[str]:
 async def _finish(root: Path) -> tuple[list[script.Key], list[str]]:
     """Run to the end, as the next night does, and let ``verify`` look at it."""
     async with night(root, lambda *_, **__: None, EDITIONS - 1) as run:
+        await finish(run.archive.ledger, run.archive.store, lambda _: None)
         run.batch = 32
         run.is_patient = False
         await run.run(script.PAGES)
@@ -204,6 +273,8 @@ def _nothing_was_fetched_again(before: Found, fetched: Sequence[script.Key]) -> 
 def _strangers_are_untouched(before: Found, after: Found) -> Iterable[str]:
     for key in script.STRANGERS:
         name = script.path(key)
+        if key in after.rows and after.rows[key].status == "purged":
+            continue  # it was taken up as the recording that it is, and is ours since
         if name in before.files and after.files.get(name) != before.files[name]:
             yield f"the stranger's file {name} was changed"
 
@@ -216,6 +287,8 @@ def _all_is_done(root: Path, after: Found) -> Iterable[str]:
         expected = "absent" if script.is_absent(key) else "saved"
         if key in script.STRANGERS and after.files.get(script.path(key)) != script.audio(key):
             expected = "failed"
+        if status == "purged" and key[0] in script.ERASED:
+            continue
         if status != expected:
             yield f"{key} is {status} after the next run, not {expected}"
     left = [path.name for path in root.rglob("*") if path.name.endswith((".part", ".moved"))]

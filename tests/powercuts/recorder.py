@@ -23,10 +23,16 @@ from itertools import count
 from pathlib import Path
 from unittest.mock import patch
 
+from bulkaudio import purge
+from bulkaudio.archive import open_archive
 from bulkaudio.committer import Settles
+from bulkaudio.erasure import Observer, Wish
 from bulkaudio.ledger import database
+from bulkaudio.ledger.erasing import Doom
 from bulkaudio.model import Outcome
+from bulkaudio.steps import Step
 from bulkaudio.stores import publishing, recovery
+from bulkaudio.tombstones import Order
 from tests.powercuts import script
 from tests.powercuts.night import night
 
@@ -48,6 +54,8 @@ class Process:
         has_links: Files can have a second name; otherwise notes stand in for it.
         brings_strangers: Others put files under final names before it begins.
         is_patient: See `Night`.
+        erases: It erases so many of `script.ERASED`, which is all that it does,
+        dies_erasing: and kills itself at this reach of this step, if any.
     """
 
     pages: int = script.PAGES
@@ -58,11 +66,18 @@ class Process:
     has_links: bool = True
     brings_strangers: bool = False
     is_patient: bool = True
+    erases: int = 0
+    dies_erasing: tuple[Step, int] | None = None
 
     @property
     def is_killed(self) -> bool:
         """Whether it does not reach its end."""
-        return self.dies_publishing > 0 or self.dies_at > 0 or self.dies_recovering
+        return (
+            self.dies_publishing > 0
+            or self.dies_at > 0
+            or self.dies_recovering
+            or self.dies_erasing is not None
+        )
 
 
 PROCESSES = (
@@ -71,6 +86,10 @@ PROCESSES = (
     Process(pages=6, dies_at=5, is_settled=True, brings_strangers=True),
     Process(pages=9, dies_at=5, has_links=False, is_patient=False),
     Process(),
+    Process(erases=3, dies_erasing=(Step.ERASE_REMOVE, 5)),
+    Process(erases=5, dies_erasing=(Step.LEDGER_REWRITE, 1)),
+    Process(erases=6, dies_erasing=(Step.REGISTER_WRITE, 1)),
+    Process(erases=7),
 )
 
 
@@ -133,6 +152,34 @@ async def live(process: Process, root: Path, reports: Reports, edition: int) -> 
         await run.run(process.pages)
 
 
+async def erase(process: Process, root: Path, tell: Reports) -> None:
+    """Be one of the processes that erase."""
+    ids = script.ERASED[: process.erases]
+
+    def gone(dooms: Sequence[Doom]) -> None:
+        tell("gone", ids=[doom.conversation_id for doom in dooms])
+
+    async with open_archive(root, layout=script.LAYOUT) as archive:
+        await archive.ledger.erasures.want(ids)
+        tell("erasing", ids=ids)
+        wish = Wish(order=Order.mine("a power cut"), is_acting=True)
+        observer = Observer(witness=gone, resumed=gone)
+        await purge.purge(archive.ledger, archive.store, wish, observer)
+        tell("erased", ids=ids)
+    tell("transaction")
+
+
+def die_at(step: Step, number: int) -> None:
+    """Kill this process at the n-th reach of a step."""
+    reached = count(1)
+
+    def hook(event: str, _: tuple[object, ...]) -> None:
+        if event == step and next(reached) == number:
+            die()
+
+    sys.addaudithook(hook)
+
+
 def main(number: int, root: Path, log: Path, reports: Path) -> None:
     """Prepare what is peculiar to one of the processes, and be it."""
     process = PROCESSES[number]
@@ -158,7 +205,14 @@ def main(number: int, root: Path, log: Path, reports: Path) -> None:
             stack.enter_context(patch.object(os, "link", refuse_links))
         if process.brings_strangers:
             bring_strangers(root)
-        asyncio.run(live(process, root, Reports(reports, log), number))
+        if process.erases:
+            # A batch is two conversations, so that there are several.
+            stack.enter_context(patch.object(purge, "PER_BATCH", 2))
+            if process.dies_erasing is not None:
+                die_at(*process.dies_erasing)
+            asyncio.run(erase(process, root, Reports(reports, log)))
+        else:
+            asyncio.run(live(process, root, Reports(reports, log), number))
 
 
 if __name__ == "__main__":

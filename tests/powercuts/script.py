@@ -60,6 +60,10 @@ STRANGERS: Mapping[Key, Stranger] = {
 }
 
 
+ERASED: tuple[str, ...] = tuple(CALLS[number].id for number in (1, 2, 5, 9, 13, 17, 25))
+"""What somebody wants erased when all of it is archived."""
+
+
 def page(number: int) -> tuple[Conversation, ...]:
     """Return the calls of a page."""
     return CALLS[number * CALLS_PER_PAGE : (number + 1) * CALLS_PER_PAGE]

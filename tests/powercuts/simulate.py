@@ -114,7 +114,7 @@ class Result:
             f"{self.file_system}: {count} crash states ({kinds}) of {self.writes} writes and "
             f"{self.flushes} flushes, {self.transactions} ledger transactions, {self.reports} "
             f"acknowledgements; recorded in {self.recording_s:.1f} s, replayed in "
-            f"{self.replay_s:.1f} s; {len(self.violations)} violations of I1, I2, I4, I5"
+            f"{self.replay_s:.1f} s; {len(self.violations)} violations of I1, I2, I4, I5, I6"
         )
 
 
