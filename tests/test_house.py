@@ -15,6 +15,7 @@ STOREYS = [
         "steps",
         "model",
         "naming",
+        "object_url",
         "quantities",
         "bounds",
         "cells",
@@ -88,6 +89,7 @@ ONE_ROOM = {
     "cyclopts": {"cli"},
     "rich": {"observe", "cli"},
     "pyarrow": {"catalogue"},
+    "obstore": {"stores"},
 }
 
 MODULES = sorted(ROOT.rglob("*.py"))
