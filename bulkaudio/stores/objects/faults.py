@@ -1,6 +1,27 @@
-"""What goes wrong in an object store."""
+"""
+What goes wrong in an object store, read from what obstore raises.
 
-from bulkaudio.errors import StorageError
+Rules of this file: obstore's texts hold whole addresses (Azure's with the signature), and answers
+that repeat what was signed. Of all that only a status, the store's own code and words of ours go
+on, and nothing is chained: a traceback would print the rest.
+"""
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    NotSupportedError,
+    PreconditionError,
+)
+
+from bulkaudio.errors import AND_AGAIN, StorageError
+from bulkaudio.object_url import ObjectUrl
+
+OBSTORE_ERRORS = (BaseError, OSError, NotImplementedError, ValueError)
+"""All that its calls raise; a missing object is a `FileNotFoundError`."""
 
 
 class BucketAuthError(StorageError):
@@ -9,3 +30,195 @@ class BucketAuthError(StorageError):
 
 class ObjectMissingError(StorageError):
     """An object that was to be read is not there."""
+
+
+class Kind(Enum):
+    """What follows from a fault."""
+
+    EXISTS = auto()
+    CHANGED = auto()
+    MISSING = auto()
+    NO_BUCKET = auto()
+    KEYLESS = auto()
+    REFUSED = auto()
+    UNTRUSTED = auto()
+    UNSUPPORTED = auto()
+    OUT_OF_RANGE = auto()
+    BUSY = auto()
+    """The store asks for patience: a longer wait."""
+    PASSING = auto()
+    FINAL = auto()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """
+    One failed request.
+
+    Attributes:
+        status: Of the answer; None: there was none.
+        code: The store's own word, such as ``SlowDown``.
+        words: Ours, where there was no answer.
+    """
+
+    kind: Kind
+    status: int | None = None
+    code: str | None = None
+    words: str = ""
+
+    def __str__(self) -> str:
+        return self.words or " ".join(str(part) for part in (self.status, self.code) if part)
+
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_INSTANCE = re.compile(r"https?://(169\.254\.169\.254|metadata\.google\.internal|metadata/)")
+
+_PASSING = frozenset({408, 500, 502, 504})
+_BUSY = frozenset({429, 503, 509})
+_BUSY_CODES = frozenset({"SlowDown", "TooManyRequests", "ServerBusy", "RequestLimitExceeded"})
+_NO_BUCKETS = frozenset({"NoSuchBucket", "ContainerNotFound"})
+# Also told with status 400; a clock that is wrong is told with 403.
+_REFUSALS = frozenset(
+    {"ExpiredToken", "InvalidToken", "InvalidAccessKeyId", "TokenRefreshRequired"}
+)
+# A store that computed another sum than the client: on the way, and perhaps not the next time.
+_SUMS = frozenset({"XAmzContentSHA256Mismatch", "BadDigest", "Md5Mismatch", "RequestTimeout"})
+
+_TYPES = {
+    AlreadyExistsError: Kind.EXISTS,
+    PreconditionError: Kind.CHANGED,
+    NotSupportedError: Kind.UNSUPPORTED,
+    NotImplementedError: Kind.UNSUPPORTED,
+}
+
+_WORDS = (
+    ("Wanted range starting at", Kind.OUT_OF_RANGE, "it is shorter"),
+    ("invalid peer certificate", Kind.UNTRUSTED, "its certificate is not trusted"),
+    ("certificate verify", Kind.UNTRUSTED, "its certificate is not trusted"),
+    ("CaUsedAsEndEntity", Kind.UNTRUSTED, "its certificate is not trusted"),
+    ("dns error", Kind.PASSING, "its name cannot be resolved"),
+    ("ConnectionRefused", Kind.PASSING, "the connection was refused"),
+    ("kind: Connect", Kind.PASSING, "it cannot be reached"),
+    ("TimedOut", Kind.PASSING, "it did not answer in time"),
+    ("kind: Timeout", Kind.PASSING, "it did not answer in time"),
+)
+
+
+def fault_of(error: Exception) -> Fault:
+    """Read an exception of obstore's."""
+    text = str(error)
+    status = int(found[1]) if (found := _STATUS.search(text)) else None
+    code = found[1] if (found := _CODE.search(text)) else None
+    if _INSTANCE.search(text):
+        # Nothing was found in the environment or a file, and this is no machine of the cloud's.
+        return Fault(kind=Kind.KEYLESS, words="no credentials were found")
+    kind = _by_type(error) or _by_answer(status, code)
+    if kind is not None:
+        return Fault(kind=kind, status=status, code=code)
+    if status is None and code is None:
+        return _without_answer(text)
+    return Fault(kind=Kind.FINAL, status=status, code=code)
+
+
+def _by_type(error: Exception) -> Kind | None:
+    if isinstance(error, FileNotFoundError):
+        return Kind.NO_BUCKET if _names_no_bucket(str(error)) else Kind.MISSING
+    return next((kind for type_, kind in _TYPES.items() if isinstance(error, type_)), None)
+
+
+def _names_no_bucket(text: str) -> bool:
+    return any(f"<Code>{code}</Code>" in text for code in _NO_BUCKETS)
+
+
+def _by_answer(status: int | None, code: str | None) -> Kind | None:
+    if code in _SUMS or code == "InternalError":
+        return Kind.PASSING
+    if code in _BUSY_CODES or status in _BUSY:
+        return Kind.BUSY
+    if status in _PASSING:
+        return Kind.PASSING
+    if code in _REFUSALS or status in {401, 403}:
+        return Kind.REFUSED
+    if status == 416:
+        return Kind.OUT_OF_RANGE
+    # 501 and code NotImplemented: a header or a call that this store does not know.
+    return Kind.UNSUPPORTED if status in {405, 501} or code == "NotImplemented" else None
+
+
+def _without_answer(text: str) -> Fault:
+    for sign, kind, words in _WORDS:
+        if sign in text:
+            return Fault(kind=kind, words=words)
+    if "HttpError" in text or "reqwest" in text:
+        return Fault(kind=Kind.PASSING, words="the connection broke")
+    if "redirect without LOCATION" in text:
+        return Fault(kind=Kind.FINAL, words="it is in another region")
+    if "redential" in text or "signing" in text.lower() or "token" in text.lower():
+        return Fault(kind=Kind.KEYLESS, words="no usable credentials were found")
+    return Fault(kind=Kind.FINAL, words="the client cannot make this request")
+
+
+_LOOKED_AT = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for a profile of "
+    "~/.aws/credentials, or run where the machine or container has a role",
+    "gs": "set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account, run `gcloud auth "
+    "application-default login`, or run where the machine has a service account",
+    "az": "set AZURE_STORAGE_ACCOUNT with AZURE_STORAGE_KEY or AZURE_STORAGE_SAS_TOKEN, set "
+    "AZURE_USE_AZURE_CLI=true after `az login`, or run where the machine has an identity",
+}
+
+_REGION = "set AWS_REGION to the region of the bucket"
+_CLOCK = frozenset({"RequestTimeTooSkewed", "RequestExpired"})
+_OF_REGION = frozenset(
+    {"AuthorizationHeaderMalformed", "PermanentRedirect", "IllegalLocationConstraintException"}
+)
+
+
+_FIXES = {
+    Kind.MISSING: "see what `verify` says of this archive",
+    Kind.UNTRUSTED: "give the authority's certificate with --ca-bundle FILE",
+    Kind.CHANGED: f"see who else writes there, {AND_AGAIN}",
+    Kind.BUSY: f"lower --concurrency, {AND_AGAIN}",
+    Kind.PASSING: f"see whether the store can be reached, {AND_AGAIN}",
+}
+_CLASSES = {
+    Kind.KEYLESS: BucketAuthError,
+    Kind.REFUSED: BucketAuthError,
+    Kind.MISSING: ObjectMissingError,
+}
+
+
+def storage_error(fault: Fault, what: str, url: ObjectUrl) -> StorageError:
+    """Say to a person that `what`, such as "storing an object", failed."""
+    if fault.kind is Kind.NO_BUCKET:
+        return StorageError(
+            f"there is no {'container' if url.scheme == 'az' else 'bucket'} {url.bucket} ({fault})",
+            fix="create it, or mend its name, the endpoint or the account",
+        )
+    error = _CLASSES.get(fault.kind, StorageError)
+    place = f"{url.scheme}://{url.bucket}"
+    return error(f"{what} in {place} failed: {fault}", fix=_fix(fault, url))
+
+
+def _fix(fault: Fault, url: ObjectUrl) -> str:
+    if fault.kind is Kind.KEYLESS:
+        return _LOOKED_AT[url.scheme]
+    if fault.kind is Kind.REFUSED:
+        return _fix_of_refusal(fault)
+    if fault.code in _OF_REGION or "region" in fault.words:
+        return _REGION
+    return _FIXES.get(fault.kind, "see what the store's own log says of this request")
+
+
+def _fix_of_refusal(fault: Fault) -> str:
+    if fault.code in _CLOCK:
+        return "set this machine's clock"
+    if fault.code in {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthenticationFailed"}:
+        return f"the credentials are not this store's: mend them {AND_AGAIN}"
+    if fault.code in _REFUSALS:
+        return f"the credentials have run out: renew them {AND_AGAIN}"
+    return (
+        "let these credentials list the bucket and get, put and delete objects below the prefix, "
+        f"{AND_AGAIN}"
+    )

@@ -1,10 +1,12 @@
 """What goes into a bucket and what is found in it."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum, auto
 from pathlib import Path
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,9 +18,14 @@ class Body:
         source: The bytes, or a file of them that nobody changes.
     """
 
-    source: bytes | Path
+    source: bytes | Path = field(repr=False)
     size: int
     sha256: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Make one of bytes."""
+        return cls(source=data, size=len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 class Put(Enum):
@@ -36,7 +43,7 @@ class Found:
     An object.
 
     Attributes:
-        etag: As the store gave it, quotes removed.
+        etag: As the store gave it, with its quotes.
         facts: What was told at `put`; empty in a listing and where a store does not keep it.
     """
 
@@ -62,4 +69,5 @@ class Conditions:
 
     honours_absence: bool
     keeps_facts: bool
+    can_delete: bool
     notes: tuple[str, ...] = ()

@@ -1,0 +1,214 @@
+"""
+Clients of a bucket: which server, whose credentials, whom TLS trusts.
+
+Rules of this file: nothing is requested; plain HTTP goes to this machine only, unless the cloud's
+own variable allows it.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import SplitResult, urlsplit
+
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from bulkaudio.errors import StorageError, UsageError
+from bulkaudio.object_url import ObjectUrl
+from bulkaudio.polyai.hosts import is_loopback
+from bulkaudio.stores.objects import aws, azure
+from bulkaudio.stores.objects.faults import OBSTORE_ERRORS, fault_of, storage_error
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, ObjectStore, RetryConfig
+
+CONNECT_TIMEOUT_S = 15
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketOptions:
+    """
+    How to reach a bucket.
+
+    Attributes:
+        endpoint: Base address of another server than the cloud's own; None: what the cloud's own
+            variable says, else the cloud.
+        ca_bundle: PEM file of authorities to trust besides the system's.
+        proxy: Used only when given here: proxy variables are ignored.
+        timeout_s: Of one request, with its body; 16 MB must get through in that time.
+    """
+
+    endpoint: str | None = None
+    ca_bundle: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
+    timeout_s: float = 180.0
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clients:
+    """
+    Two clients of one bucket.
+
+    Attributes:
+        once: Makes each request once.
+        patient: Repeats by itself the requests inside one upload in parts or one listing.
+    """
+
+    once: "ObjectStore" = field(repr=False)
+    patient: "ObjectStore" = field(repr=False)
+
+
+ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("STORAGE_EMULATOR_HOST", "GOOGLE_BASE_URL"),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
+
+_ONCE: "RetryConfig" = {"max_retries": 0}
+_PATIENT: "RetryConfig" = {
+    "max_retries": 8,
+    "retry_timeout": timedelta(minutes=3),
+    "backoff": {"init_backoff": timedelta(seconds=0.5), "max_backoff": timedelta(seconds=15)},
+}
+
+
+# Mixed, they would be inferred as a private class of obstore's.
+_Make: TypeAlias = "Callable[[ObjectUrl, BucketOptions, RetryConfig], Any]"
+
+
+def connect(url: ObjectUrl, options: BucketOptions) -> Clients:
+    """Make the clients; raises `StorageError` or `UsageError`."""
+    make: _Make = {"s3": _s3, "gs": _google, "az": _azure}[url.scheme]
+    with _without_proxies():
+        try:
+            return Clients(once=make(url, options, _ONCE), patient=make(url, options, _PATIENT))
+        except OBSTORE_ERRORS as error:
+            fault = fault_of(error)
+    raise storage_error(fault, "preparing requests", url)
+
+
+def _s3(url: ObjectUrl, options: BucketOptions, retry: "RetryConfig") -> S3Store:
+    environ = options.environ
+    profile = aws.read_profile(environ)
+    config: dict[str, Any] = {}
+    if profile.region and not (environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")):
+        config["region"] = profile.region
+    endpoint = options.endpoint or _endpoint(url, options) or profile.endpoint
+    if endpoint:
+        config["aws_endpoint_url_s3"] = endpoint
+    if profile.provider:
+        config["credential_provider"] = profile.provider
+    client = _client(url, options, endpoint)
+    return S3Store(url.bucket, client_options=client, retry_config=retry, **config)
+
+
+def _google(url: ObjectUrl, options: BucketOptions, retry: "RetryConfig") -> GCSStore:
+    endpoint = options.endpoint or _endpoint(url, options)
+    config: dict[str, Any] = {}
+    if endpoint:
+        if "://" not in endpoint:
+            endpoint = f"http://{endpoint}"  # as STORAGE_EMULATOR_HOST is written
+        config["base_url"] = endpoint
+    if options.environ.get("STORAGE_EMULATOR_HOST") and not options.endpoint:
+        config["skip_signature"] = True
+    client = _client(url, options, endpoint)
+    return GCSStore(url.bucket, client_options=client, retry_config=retry, **config)
+
+
+def _azure(url: ObjectUrl, options: BucketOptions, retry: "RetryConfig") -> AzureStore:
+    config: dict[str, Any] = dict(azure.read_settings(options.environ))
+    endpoint = options.endpoint or _endpoint(url, options) or config.get("endpoint")
+    if endpoint:
+        config["endpoint"] = endpoint
+    client = _client(url, options, endpoint)
+    return AzureStore(url.bucket, client_options=client, retry_config=retry, **config)
+
+
+def _endpoint(url: ObjectUrl, options: BucketOptions) -> str | None:
+    found = (options.environ.get(name) for name in ENDPOINTS[url.scheme])
+    return next((text for text in found if text), None)
+
+
+def _client(url: ObjectUrl, options: BucketOptions, endpoint: str | None) -> "ClientConfig":
+    client: ClientConfig = {
+        "connect_timeout": timedelta(seconds=CONNECT_TIMEOUT_S),
+        "timeout": timedelta(seconds=options.timeout_s),
+        "allow_http": _is_http(url, options, endpoint),
+    }
+    authorities = _authorities(options)
+    if authorities is not None:
+        client["root_certificate"] = authorities
+    if options.proxy:
+        client["proxy_url"] = options.proxy
+    return client
+
+
+def _is_http(url: ObjectUrl, options: BucketOptions, endpoint: str | None) -> bool:
+    if endpoint is None:
+        return False
+    parts = _checked(endpoint)
+    is_http = parts.scheme == "http"
+    variable = ALLOW_HTTP[url.scheme]
+    is_allowed = options.environ.get(variable, "").lower() in {"1", "true"}
+    if is_http and not is_loopback(parts.hostname or "") and not is_allowed:
+        raise UsageError(
+            "recordings would go to the object store over the network unencrypted",
+            fix=f"use https; in a network where that is not needed, set {variable}=true",
+        )
+    return is_http
+
+
+def _checked(endpoint: str) -> SplitResult:
+    try:
+        parts = urlsplit(endpoint)
+        # Reading the port is what checks it.
+        is_whole = bool(parts.hostname) and parts.port != 0 and parts.scheme in {"http", "https"}
+    except ValueError:
+        is_whole, parts = False, urlsplit("")
+    if not is_whole or "@" in parts.netloc or parts.query:
+        raise UsageError(
+            "the endpoint of the object store is not a web address",
+            fix="write https://HOST or https://HOST:PORT, without credentials",
+        )
+    return parts
+
+
+def _authorities(options: BucketOptions) -> bytes | None:
+    path = options.ca_bundle or options.environ.get("AWS_CA_BUNDLE")
+    if not path:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise StorageError(
+            f"the certificates in {path} cannot be read ({error.strerror})",
+            fix="mend --ca-bundle, or AWS_CA_BUNDLE",
+        ) from None
+
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+_PROXIES_LOCK = Lock()
+
+
+@contextmanager
+def _without_proxies() -> Iterator[None]:
+    """
+    Hide proxy variables while clients are made.
+
+    They are read there, and obstore has no word to ignore them: recordings would go where nobody
+    sent them.
+    """
+    with _PROXIES_LOCK:
+        hidden = {
+            name: os.environ.pop(name) for name in list(os.environ) if name.lower() in _PROXIES
+        }
+        try:
+            yield
+        finally:
+            os.environ.update(hidden)
