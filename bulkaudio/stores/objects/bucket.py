@@ -76,8 +76,9 @@ class Bucket:
         memory_bytes: int = MEMORY_BYTES,
     ) -> "Bucket":
         """Look the credentials up; nothing is requested. Raises `StorageError`, `UsageError`."""
-        clients = connect(url, options)
-        return cls(url, clients, patience=patience or Patience(), memory_bytes=memory_bytes)
+        patience = patience or Patience()
+        clients = connect(url, options, patience)
+        return cls(url, clients, patience=patience, memory_bytes=memory_bytes)
 
     @classmethod
     def in_memory(cls, url: ObjectUrl) -> "Bucket":

@@ -22,6 +22,7 @@ from bulkaudio.object_url import ObjectUrl
 from bulkaudio.polyai.hosts import is_loopback
 from bulkaudio.stores.objects import aws, azure
 from bulkaudio.stores.objects.faults import OBSTORE_ERRORS, fault_of, storage_error
+from bulkaudio.stores.objects.patience import Patience
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -71,23 +72,26 @@ ENDPOINTS = {
 ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
 
 _ONCE: "RetryConfig" = {"max_retries": 0}
-_PATIENT: "RetryConfig" = {
-    "max_retries": 8,
-    "retry_timeout": timedelta(minutes=3),
-    "backoff": {"init_backoff": timedelta(seconds=0.5), "max_backoff": timedelta(seconds=15)},
-}
 
 
-# Mixed, they would be inferred as a private class of obstore's.
+# Mixed, their results would be inferred as a private class of obstore's.
 _Make: TypeAlias = "Callable[[ObjectUrl, BucketOptions, RetryConfig], Any]"
 
 
-def connect(url: ObjectUrl, options: BucketOptions) -> Clients:
+def connect(url: ObjectUrl, options: BucketOptions, patience: Patience) -> Clients:
     """Make the clients; raises `StorageError` or `UsageError`."""
+    patient: RetryConfig = {
+        "max_retries": patience.attempts,
+        "retry_timeout": timedelta(seconds=patience.total_s),
+        "backoff": {
+            "init_backoff": timedelta(seconds=patience.base_s),
+            "max_backoff": timedelta(seconds=patience.cap_s),
+        },
+    }
     make: _Make = {"s3": _s3, "gs": _google, "az": _azure}[url.scheme]
     with _without_proxies():
         try:
-            return Clients(once=make(url, options, _ONCE), patient=make(url, options, _PATIENT))
+            return Clients(once=make(url, options, _ONCE), patient=make(url, options, patient))
         except OBSTORE_ERRORS as error:
             fault = fault_of(error)
     raise storage_error(fault, "preparing requests", url)

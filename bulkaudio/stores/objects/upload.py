@@ -76,13 +76,14 @@ class Upload:
 
     def send_single(self, client: "ObjectStore", *, only_if_absent: bool) -> bool:
         """Send all of it by one request; returns whether the store's sum agrees."""
+        attributes = self.attributes()
         data = b"".join(self._pieces(max(1, self.body.size)))
         answer = _sent(
             lambda: obstore.put(
                 client,
                 self.key,
                 data,
-                attributes=self.attributes(),
+                attributes=attributes,
                 mode="create" if only_if_absent else "overwrite",
                 use_multipart=False,
             )
@@ -91,12 +92,13 @@ class Upload:
 
     def send_parts(self, client: "ObjectStore") -> None:
         """Send all of it in parts; what fails is taken back, and nothing becomes visible."""
+        attributes = self.attributes()
         _sent(
             lambda: obstore.put(
                 client,
                 self.key,
                 self._pieces(self.part_bytes),
-                attributes=self.attributes(),
+                attributes=attributes,
                 use_multipart=True,
                 chunk_size=self.part_bytes,
                 max_concurrency=AT_ONCE,

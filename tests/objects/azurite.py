@@ -1,0 +1,46 @@
+"""Microsoft's own emulator of Azure's blobs, from npm."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+INSTALLED = CACHE / "bulkaudio-tests" / "azurite"
+"""Where `npm install --prefix` puts it; looked up before tests hide the home folder."""
+
+
+@contextmanager
+def azurite(folder: Path) -> Iterator[str]:
+    """Run it on a free port; yields the endpoint, with the account. Skips when it is not here."""
+    program = shutil.which("azurite-blob") or INSTALLED / "node_modules" / ".bin" / "azurite-blob"
+    if not Path(program).exists() or shutil.which("node") is None:
+        pytest.skip(f"no azurite here: npm install --prefix {INSTALLED} azurite")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(program), "--silent", "--skipApiVersionCheck", "--location", str(folder)]
+    command += ["--blobHost", "127.0.0.1", "--blobPort", str(port), "--disableTelemetry"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as running:
+        try:
+            _await(port, running)
+            yield f"http://127.0.0.1:{port}/devstoreaccount1"
+        finally:
+            running.terminate()
+
+
+def _await(port: int, running: "subprocess.Popen[bytes]") -> None:
+    for _ in range(300):
+        if running.poll() is not None:
+            break
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    pytest.fail("azurite did not start")
