@@ -84,7 +84,7 @@ class Bucket:
     def in_memory(cls, url: ObjectUrl) -> "Bucket":
         """Return an empty one for tests; it keeps nothing."""
         store = MemoryStore()
-        clients = Clients(once=store, patient=store)
+        clients = Clients(once=store, patient=store, plain=store)
         return cls(url, clients, patience=Patience(), memory_bytes=MEMORY_BYTES)
 
     def halt(self) -> None:
@@ -183,8 +183,12 @@ class Bucket:
             return
         # Some stores do not know how to remove many at once, others stumble over one that is gone.
         left = frozenset({Kind.MISSING, Kind.UNSUPPORTED, Kind.FINAL})
+
+        def work(_: int) -> None:
+            attempted(lambda: obstore.delete(self._clients.once, keys))
+
         try:
-            self._repeater.call("deleting objects", lambda _: self._delete(list(keys)), left=left)
+            self._repeater.call("deleting objects", work, left=left)
         except RequestFailed:
             for key in keys:
                 self._delete_one(key)
@@ -296,13 +300,13 @@ class Bucket:
         except RequestFailed:
             return b""
 
-    def _delete(self, keys: Sequence[str]) -> None:
-        attempted(lambda: obstore.delete(self._clients.once, keys))
+    def _delete(self, key: str) -> None:
+        attempted(lambda: obstore.delete(self._clients.plain, key))
 
     def _delete_one(self, key: str) -> None:
         left = frozenset({Kind.MISSING})
         try:
-            self._repeater.call("deleting an object", lambda _: self._delete([key]), left=left)
+            self._repeater.call("deleting an object", lambda _: self._delete(key), left=left)
         except RequestFailed:
             return
 

@@ -53,15 +53,17 @@ class BucketOptions:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Clients:
     """
-    Two clients of one bucket.
+    Clients of one bucket.
 
     Attributes:
         once: Makes each request once.
         patient: Repeats by itself the requests inside one upload in parts or one listing.
+        plain: Deletes by the request that every store knows; the others delete many by one.
     """
 
     once: "ObjectStore" = field(repr=False)
     patient: "ObjectStore" = field(repr=False)
+    plain: "ObjectStore" = field(repr=False)
 
 
 ENDPOINTS = {
@@ -71,11 +73,17 @@ ENDPOINTS = {
 }
 ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
 
-_ONCE: "RetryConfig" = {"max_retries": 0}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Manner:
+    """How one client differs from another."""
+
+    retry: "RetryConfig"
+    is_plain: bool = False
 
 
 # Mixed, their results would be inferred as a private class of obstore's.
-_Make: TypeAlias = "Callable[[ObjectUrl, BucketOptions, RetryConfig], Any]"
+_Make: TypeAlias = "Callable[[ObjectUrl, BucketOptions, _Manner], Any]"
 
 
 def connect(url: ObjectUrl, options: BucketOptions, patience: Patience) -> Clients:
@@ -89,18 +97,24 @@ def connect(url: ObjectUrl, options: BucketOptions, patience: Patience) -> Clien
         },
     }
     make: _Make = {"s3": _s3, "gs": _google, "az": _azure}[url.scheme]
+    once = _Manner(retry={"max_retries": 0})
+    plain = _Manner(retry=once.retry, is_plain=True)
     with _without_proxies():
         try:
-            return Clients(once=make(url, options, _ONCE), patient=make(url, options, patient))
+            return Clients(
+                once=make(url, options, once),
+                patient=make(url, options, _Manner(retry=patient)),
+                plain=make(url, options, plain),
+            )
         except OBSTORE_ERRORS as error:
             fault = fault_of(error)
     raise storage_error(fault, "preparing requests", url)
 
 
-def _s3(url: ObjectUrl, options: BucketOptions, retry: "RetryConfig") -> S3Store:
+def _s3(url: ObjectUrl, options: BucketOptions, manner: _Manner) -> S3Store:
     environ = options.environ
     profile = aws.read_profile(environ)
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = {"disable_bulk_delete": True} if manner.is_plain else {}
     if profile.region and not (environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")):
         config["region"] = profile.region
     endpoint = options.endpoint or _endpoint(url, options) or profile.endpoint
@@ -109,10 +123,10 @@ def _s3(url: ObjectUrl, options: BucketOptions, retry: "RetryConfig") -> S3Store
     if profile.provider:
         config["credential_provider"] = profile.provider
     client = _client(url, options, endpoint)
-    return S3Store(url.bucket, client_options=client, retry_config=retry, **config)
+    return S3Store(url.bucket, client_options=client, retry_config=manner.retry, **config)
 
 
-def _google(url: ObjectUrl, options: BucketOptions, retry: "RetryConfig") -> GCSStore:
+def _google(url: ObjectUrl, options: BucketOptions, manner: _Manner) -> GCSStore:
     endpoint = options.endpoint or _endpoint(url, options)
     config: dict[str, Any] = {}
     if endpoint:
@@ -122,16 +136,16 @@ def _google(url: ObjectUrl, options: BucketOptions, retry: "RetryConfig") -> GCS
     if options.environ.get("STORAGE_EMULATOR_HOST") and not options.endpoint:
         config["skip_signature"] = True
     client = _client(url, options, endpoint)
-    return GCSStore(url.bucket, client_options=client, retry_config=retry, **config)
+    return GCSStore(url.bucket, client_options=client, retry_config=manner.retry, **config)
 
 
-def _azure(url: ObjectUrl, options: BucketOptions, retry: "RetryConfig") -> AzureStore:
+def _azure(url: ObjectUrl, options: BucketOptions, manner: _Manner) -> AzureStore:
     config: dict[str, Any] = dict(azure.read_settings(options.environ))
     endpoint = options.endpoint or _endpoint(url, options) or config.get("endpoint")
     if endpoint:
         config["endpoint"] = endpoint
     client = _client(url, options, endpoint)
-    return AzureStore(url.bucket, client_options=client, retry_config=retry, **config)
+    return AzureStore(url.bucket, client_options=client, retry_config=manner.retry, **config)
 
 
 def _endpoint(url: ObjectUrl, options: BucketOptions) -> str | None:
@@ -188,12 +202,17 @@ def _authorities(options: BucketOptions) -> bytes | None:
     if not path:
         return None
     try:
-        return Path(path).read_bytes()
+        text = Path(path).read_bytes()
     except OSError as error:
+        text, why = b"", error.strerror
+    else:
+        why = "it holds none in PEM form"
+    if b"-----BEGIN CERTIFICATE-----" not in text:
         raise StorageError(
-            f"the certificates in {path} cannot be read ({error.strerror})",
+            f"the certificates in {path} cannot be read ({why})",
             fix="mend --ca-bundle, or AWS_CA_BUNDLE",
-        ) from None
+        )
+    return text
 
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy")

@@ -94,9 +94,9 @@ _TYPES = {
 
 _WORDS = (
     ("Wanted range starting at", Kind.OUT_OF_RANGE, "it is shorter"),
-    ("invalid peer certificate", Kind.UNTRUSTED, "its certificate is not trusted"),
-    ("certificate verify", Kind.UNTRUSTED, "its certificate is not trusted"),
-    ("CaUsedAsEndEntity", Kind.UNTRUSTED, "its certificate is not trusted"),
+    ("NotValidForName", Kind.UNTRUSTED, "its certificate is for another name"),
+    ("Expired", Kind.UNTRUSTED, "its certificate has expired"),
+    ("InvalidCertificate", Kind.UNTRUSTED, "its certificate is not trusted"),
     ("dns error", Kind.PASSING, "its name cannot be resolved"),
     ("ConnectionRefused", Kind.PASSING, "the connection was refused"),
     ("kind: Connect", Kind.PASSING, "it cannot be reached"),
@@ -177,7 +177,8 @@ _OF_REGION = frozenset(
 
 _FIXES = {
     Kind.MISSING: "see what `verify` says of this archive",
-    Kind.UNTRUSTED: "give the authority's certificate with --ca-bundle FILE",
+    Kind.UNTRUSTED: "check the endpoint; the certificate of an authority of your own is given with "
+    "--ca-bundle FILE",
     Kind.CHANGED: f"see who else writes there, {AND_AGAIN}",
     Kind.BUSY: f"lower --concurrency, {AND_AGAIN}",
     Kind.PASSING: f"see whether the store can be reached, {AND_AGAIN}",
