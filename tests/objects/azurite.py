@@ -1,5 +1,9 @@
 """Microsoft's own emulator of Azure's blobs, from npm."""
 
+import base64
+import hashlib
+import hmac
+import http.client
 import os
 import shutil
 import socket
@@ -7,9 +11,13 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+
+from bulkaudio.stores.objects.azure import EMULATOR
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 INSTALLED = CACHE / "bulkaudio-tests" / "azurite"
@@ -33,6 +41,23 @@ def azurite(folder: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/devstoreaccount1"
         finally:
             running.terminate()
+
+
+def make_container(endpoint: str, name: str) -> None:
+    """Create a container, which obstore cannot; signed with the emulator's one key."""
+    parts = urlsplit(f"{endpoint}/{name}?restype=container")
+    now = datetime.now(UTC).strftime("%a, %d %b %Y %H:%M:%S GMT")
+    headers = {"x-ms-date": now, "x-ms-version": "2021-08-06"}
+    told = "".join(f"{key}:{text}\n" for key, text in headers.items())
+    account = EMULATOR["account_name"]
+    text = "PUT" + "\n" * 12 + f"{told}/{account}{parts.path}\nrestype:container"
+    secret = base64.b64decode(EMULATOR["account_key"])
+    signature = base64.b64encode(hmac.new(secret, text.encode(), hashlib.sha256).digest()).decode()
+    headers |= {"Authorization": f"SharedKey {account}:{signature}", "Content-Length": "0"}
+    asked = http.client.HTTPConnection(parts.netloc, timeout=10)
+    asked.request("PUT", f"{parts.path}?{parts.query}", headers=headers)
+    assert asked.getresponse().status == 201
+    asked.close()
 
 
 def _await(port: int, running: "subprocess.Popen[bytes]") -> None:

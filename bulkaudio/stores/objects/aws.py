@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 from bulkaudio.errors import StorageError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from obstore.store import S3Credential
 
 PROCESS_TIMEOUT_S = 60.0
+RENEWED_BEFORE = timedelta(minutes=6)
 REREAD_AFTER = timedelta(minutes=20)
 """Files with session tokens are rewritten by what renews them. obstore asks five minutes before."""
 
@@ -31,6 +33,23 @@ _OTHER_SOURCES = (
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 )
 _BY_OTHERS = ("sso_session", "sso_start_url", "role_arn", "source_profile")
+
+
+class Renewed:
+    """Credentials that several clients share, found anew shortly before they end."""
+
+    def __init__(self, find: "Callable[[], S3Credential]") -> None:
+        self._find = find
+        self._found: S3Credential | None = None
+        self._lock = Lock()
+
+    def __call__(self) -> "S3Credential":
+        """Return them; raises `BucketAuthError`, which obstore buries."""
+        with self._lock:
+            end = self._found["expires_at"] if self._found else None
+            if self._found is None or (end and end - datetime.now(UTC) < RENEWED_BEFORE):
+                self._found = self._find()
+            return self._found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +63,7 @@ class Profile:
 
     region: str | None = None
     endpoint: str | None = None
-    provider: "Callable[[], S3Credential] | None" = field(default=None, repr=False)
+    provider: Renewed | None = field(default=None, repr=False)
 
 
 def read_profile(environ: Mapping[str, str]) -> Profile:
@@ -67,14 +86,12 @@ def read_profile(environ: Mapping[str, str]) -> Profile:
     )
 
 
-def _provider(
-    name: str, section: Mapping[str, str], environ: Mapping[str, str]
-) -> "Callable[[], S3Credential] | None":
+def _provider(name: str, section: Mapping[str, str], environ: Mapping[str, str]) -> Renewed | None:
     if "aws_access_key_id" in section:
-        return lambda: _of_file(name, environ)
+        return Renewed(lambda: _of_file(name, environ))
     if "credential_process" in section:
         command = section["credential_process"]
-        return lambda: _of_process(name, command)
+        return Renewed(lambda: _of_process(name, command))
     if any(word in section for word in _BY_OTHERS):
         raise BucketAuthError(
             f"the profile {name} gets its credentials by a login or by assuming a role, which is "

@@ -6,13 +6,13 @@ own variable allows it.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 from urllib.parse import SplitResult, urlsplit
 
 from obstore.store import AzureStore, GCSStore, S3Store
@@ -74,20 +74,14 @@ ENDPOINTS = {
 ALLOW_HTTP = {"s3": "AWS_ALLOW_HTTP", "gs": "GOOGLE_ALLOW_HTTP", "az": "AZURE_ALLOW_HTTP"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Manner:
-    """How one client differs from another."""
-
-    retry: "RetryConfig"
-    is_plain: bool = False
-
-
-# Mixed, their results would be inferred as a private class of obstore's.
-_Make: TypeAlias = "Callable[[ObjectUrl, BucketOptions, _Manner], Any]"
-
-
 def connect(url: ObjectUrl, options: BucketOptions, patience: Patience) -> Clients:
-    """Make the clients; raises `StorageError` or `UsageError`."""
+    """
+    Look the credentials up and make the clients.
+
+    Raises:
+        StorageError, UsageError: With what is missing or cannot be.
+    """
+    settings = _SETTINGS[url.scheme](url, options)
     patient: RetryConfig = {
         "max_retries": patience.attempts,
         "retry_timeout": timedelta(seconds=patience.total_s),
@@ -96,56 +90,62 @@ def connect(url: ObjectUrl, options: BucketOptions, patience: Patience) -> Clien
             "max_backoff": timedelta(seconds=patience.cap_s),
         },
     }
-    make: _Make = {"s3": _s3, "gs": _google, "az": _azure}[url.scheme]
-    once = _Manner(retry={"max_retries": 0})
-    plain = _Manner(retry=once.retry, is_plain=True)
+    plain = {"disable_bulk_delete": True} if url.scheme == "s3" else {}
     with _without_proxies():
         try:
             return Clients(
-                once=make(url, options, once),
-                patient=make(url, options, _Manner(retry=patient)),
-                plain=make(url, options, plain),
+                once=_made(url, settings),
+                patient=_made(url, settings | {"retry_config": patient}),
+                plain=_made(url, settings | plain),
             )
         except OBSTORE_ERRORS as error:
             fault = fault_of(error)
     raise storage_error(fault, "preparing requests", url)
 
 
-def _s3(url: ObjectUrl, options: BucketOptions, manner: _Manner) -> S3Store:
+def _made(url: ObjectUrl, settings: dict[str, Any]) -> Any:
+    make: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[url.scheme]
+    return make(url.bucket, **({"retry_config": {"max_retries": 0}} | settings))
+
+
+def _s3(url: ObjectUrl, options: BucketOptions) -> dict[str, Any]:
     environ = options.environ
     profile = aws.read_profile(environ)
-    config: dict[str, Any] = {"disable_bulk_delete": True} if manner.is_plain else {}
+    settings: dict[str, Any] = {}
     if profile.region and not (environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")):
-        config["region"] = profile.region
+        settings["region"] = profile.region
     endpoint = options.endpoint or _endpoint(url, options) or profile.endpoint
     if endpoint:
-        config["aws_endpoint_url_s3"] = endpoint
+        settings["aws_endpoint_url_s3"] = endpoint
     if profile.provider:
-        config["credential_provider"] = profile.provider
-    client = _client(url, options, endpoint)
-    return S3Store(url.bucket, client_options=client, retry_config=manner.retry, **config)
+        # Once here: what it raises later is said in obstore's words.
+        profile.provider()
+        settings["credential_provider"] = profile.provider
+    return settings | {"client_options": _client(url, options, endpoint)}
 
 
-def _google(url: ObjectUrl, options: BucketOptions, manner: _Manner) -> GCSStore:
+def _google(url: ObjectUrl, options: BucketOptions) -> dict[str, Any]:
     endpoint = options.endpoint or _endpoint(url, options)
-    config: dict[str, Any] = {}
+    settings: dict[str, Any] = {}
     if endpoint:
         if "://" not in endpoint:
             endpoint = f"http://{endpoint}"  # as STORAGE_EMULATOR_HOST is written
-        config["base_url"] = endpoint
+        settings["base_url"] = endpoint
     if options.environ.get("STORAGE_EMULATOR_HOST") and not options.endpoint:
-        config["skip_signature"] = True
-    client = _client(url, options, endpoint)
-    return GCSStore(url.bucket, client_options=client, retry_config=manner.retry, **config)
+        # Anything will do, and nothing of the real ones may be sent there.
+        settings["bearer_token"] = "emulator"
+    return settings | {"client_options": _client(url, options, endpoint)}
 
 
-def _azure(url: ObjectUrl, options: BucketOptions, manner: _Manner) -> AzureStore:
-    config: dict[str, Any] = dict(azure.read_settings(options.environ))
-    endpoint = options.endpoint or _endpoint(url, options) or config.get("endpoint")
+def _azure(url: ObjectUrl, options: BucketOptions) -> dict[str, Any]:
+    settings: dict[str, Any] = dict(azure.read_settings(options.environ))
+    endpoint = options.endpoint or _endpoint(url, options) or settings.get("endpoint")
     if endpoint:
-        config["endpoint"] = endpoint
-    client = _client(url, options, endpoint)
-    return AzureStore(url.bucket, client_options=client, retry_config=manner.retry, **config)
+        settings["endpoint"] = endpoint
+    return settings | {"client_options": _client(url, options, endpoint)}
+
+
+_SETTINGS = {"s3": _s3, "gs": _google, "az": _azure}
 
 
 def _endpoint(url: ObjectUrl, options: BucketOptions) -> str | None:

@@ -72,7 +72,9 @@ class Fault:
 
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
-_INSTANCE = re.compile(r"https?://(169\.254\.169\.254|metadata\.google\.internal|metadata/)")
+_INSTANCE = re.compile(
+    r"https?://(169\.254\.|\S*(latest/api/token|latest/meta-data|computeMetadata/|metadata/identity))"
+)
 
 _PASSING = frozenset({408, 500, 502, 504})
 _BUSY = frozenset({429, 503, 509})
