@@ -73,7 +73,7 @@ def _answers() -> bool:
 
 
 def _start() -> None:
-    _run("stop")
+    _stop()
     with (FOLDER / "start.log").open("w") as log:
         _run("start", log=log)
     if not _answers():
@@ -100,6 +100,17 @@ def _run(word: str, log: IO[str] | int = subprocess.DEVNULL) -> None:
     )
 
 
+def _stop() -> None:
+    """Stop what was started here, and wait: the next one needs its ports."""
+    pids = [int(path.read_text()) for path in DATA.glob("*.pid")]
+    _run("stop")
+    end = time.monotonic() + 15
+    while time.monotonic() < end and any(_is_alive(pid) for pid in pids):
+        time.sleep(0.1)
+    for pid in filter(_is_alive, pids):
+        os.kill(pid, signal.SIGKILL)
+
+
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -121,8 +132,7 @@ def _keep() -> None:
                     user.unlink()
             if any(USERS.iterdir()):
                 continue
-            _run("stop")
-            time.sleep(1)
+            _stop()
             shutil.rmtree(DATA, ignore_errors=True)
             return
 

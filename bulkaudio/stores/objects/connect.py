@@ -133,7 +133,7 @@ def _google(url: ObjectUrl, options: BucketOptions) -> dict[str, Any]:
         settings["base_url"] = endpoint
     if options.environ.get("STORAGE_EMULATOR_HOST") and not options.endpoint:
         # Anything will do, and nothing of the real ones may be sent there.
-        settings["bearer_token"] = "emulator"
+        settings |= {"bearer_token": "emulator"}
     return settings | {"client_options": _client(url, options, endpoint)}
 
 
