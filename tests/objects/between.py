@@ -9,7 +9,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -30,6 +30,7 @@ class Asked:
     method: str
     target: str
     headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +85,12 @@ class Between:
         self.endpoint = ""
         self._lock = threading.Lock()
 
-    def note(self, method: str, target: str, headers: Mapping[str, str]) -> Asked:
-        """Remember a request."""
+    def note(self, asked: Asked) -> Asked:
+        """Remember a request, without its body; returns it with its number."""
         with self._lock:
-            asked = Asked(number=len(self.asked) + 1, method=method, target=target, headers=headers)
-            self.asked.append(asked)
-        return asked
+            numbered = replace(asked, number=len(self.asked) + 1)
+            self.asked.append(replace(numbered, body=b""))
+        return numbered
 
     def count(self, method: str, part: str = "") -> int:
         """How often that was asked."""
@@ -102,11 +103,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         headers = {name.lower(): text for name, text in self.headers.items()}
-        asked = self.between.note(self.command, self.path, headers)
+        body = self.rfile.read(int(headers.get("content-length", 0)))
+        asked = self.between.note(
+            Asked(number=0, method=self.command, target=self.path, headers=headers, body=body)
+        )
         treatment = self.between.rule(asked)
         if isinstance(treatment, Answer):
-            self.rfile.read(int(headers.get("content-length", 0)))
-            self._answer(treatment.status, treatment.headers, treatment.body)
+            self._answer(treatment)
         else:
             self._pass(asked, treatment or Pass())
 
@@ -114,7 +117,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass(self, asked: Asked, how: Pass) -> None:
         assert self.between.upstream is not None
-        body = self.rfile.read(int(asked.headers.get("content-length", 0)))
+        body = asked.body
         if how.corrupt and body:
             body = bytes([body[0] ^ 1]) + body[1:]
         host = self.between.upstream.partition("://")[2].partition("/")[0]
@@ -136,24 +139,21 @@ class _Handler(BaseHTTPRequestHandler):
             if how.drop_answer:
                 self.close_connection = True
                 return
-            told = {n: t for n, t in answer.getheaders() if n.lower() not in _HOP}
-            length = answer.getheader("Content-Length")
-            self._answer(answer.status, told, content, length)
+            told = {name: text for name, text in answer.getheaders() if name.lower() not in _HOP}
+            self._answer(Answer(status=answer.status, body=content, headers=told))
         finally:
             store.close()
 
-    def _answer(
-        self, status: int, headers: Mapping[str, str], body: bytes, length: str | None = None
-    ) -> None:
-        self.send_response_only(status)
+    def _answer(self, answer: Answer) -> None:
+        self.send_response_only(answer.status)
+        headers = {"Content-Length": str(len(answer.body))} | dict(answer.headers)
+        if answer.status == 204:
+            del headers["Content-Length"]
         for name, text in headers.items():
             self.send_header(name, text)
-        if status != 204:
-            told = length if self.command == "HEAD" and length else str(len(body))
-            self.send_header("Content-Length", told)
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(answer.body)
 
     def handle_one_request(self) -> None:
         # A client that went away is what some tests are about.
@@ -166,7 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-_HOP = {"content-length", "transfer-encoding", "connection", "keep-alive"}
+_HOP = {"transfer-encoding", "connection", "keep-alive"}
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from bulkaudio.stores.objects.upload import PART_BYTES, SINGLE_BYTES
 from tests.objects import gateway
 from tests.objects.between import Asked, Between, Pass, Treatment, refused, slow_down
 from tests.objects.conftest import Open, hasty
-from tests.objects.uploads import uploads_of
+from tests.objects.uploads import asked_by_curl, uploads_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -438,6 +438,22 @@ def test_move_on_a_store_that_cannot_copy_if_absent(
         bucket.put(source, Body.of(b"new"), facts={})
         assert bucket.move(source, target) is Put.EXISTS
         assert_holds(bucket, target, body)
+
+
+@pytest.mark.parametrize("named", [("a//b", "a//b"), ("a%01b", r"a\\x01b")])
+def test_a_name_that_cannot_be_read_is_said(
+    ceph: str, open_s3: Open, url: ObjectUrl, named: tuple[str, str]
+) -> None:
+    """Somebody else's object: the client cannot list past it."""
+    name, told = named
+    asked_by_curl("PUT", f"{url.prefix}/{name}")
+    try:
+        with pytest.raises(StorageError, match="cannot be read") as caught:
+            listed(open_s3(ceph), url)
+    finally:
+        asked_by_curl("DELETE", f"{url.prefix}/{name}")
+    assert f"{url.prefix}/{told}" in str(caught.value)
+    assert "remove that object" in (caught.value.fix or "")
 
 
 def test_many_names(ceph: str, open_s3: Open, url: ObjectUrl) -> None:

@@ -1,4 +1,4 @@
-"""Uploads in parts that were begun and neither completed nor taken back, asked of the gateway."""
+"""What obstore cannot ask a gateway for, asked by curl."""
 
 import re
 import subprocess
@@ -6,19 +6,24 @@ import subprocess
 from bulkaudio.object_url import ObjectUrl
 from tests.objects import gateway
 
-EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
-
-def uploads_of(url: ObjectUrl) -> list[str]:
-    """Return their keys below a prefix; obstore cannot ask for them, curl can."""
-    signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "-H", f"x-amz-content-sha256: {EMPTY}"]
-    signed += ["--user", f"{gateway.KEY_ID}:{gateway.SECRET}"]
+def asked_by_curl(method: str, target: str) -> str:
+    """Ask for something in the gateway's bucket; returns the answer."""
+    signed = ["--aws-sigv4", "aws:amz:us-east-1:s3", "-H", "x-amz-content-sha256: UNSIGNED-PAYLOAD"]
+    signed += ["--user", f"{gateway.KEY_ID}:{gateway.SECRET}", "--path-as-is", "-X", method]
+    signed += ["--data-binary", ""] if method == "PUT" else []
+    address = f"{gateway.ENDPOINT}/{gateway.BUCKET}/{target}"
     done = subprocess.run(
-        ["curl", "-s", "--fail-with-body", *signed, f"{gateway.ENDPOINT}/{url.bucket}?uploads="],
+        ["curl", "-s", "--fail-with-body", *signed, address],
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stdout
-    keys = re.findall(r"<Key>([^<]*)</Key>", done.stdout)
+    return done.stdout
+
+
+def uploads_of(url: ObjectUrl) -> list[str]:
+    """Return the keys of uploads in parts that were begun and neither completed nor taken back."""
+    keys = re.findall(r"<Key>([^<]*)</Key>", asked_by_curl("GET", "?uploads="))
     return [key for key in keys if key.startswith(f"{url.prefix}/")]

@@ -18,6 +18,7 @@ from obstore.exceptions import (
 )
 
 from bulkaudio.errors import AND_AGAIN, StorageError
+from bulkaudio.naming import printable
 from bulkaudio.object_url import ObjectUrl
 
 OBSTORE_ERRORS = (BaseError, OSError, NotImplementedError, ValueError)
@@ -43,6 +44,8 @@ class Kind(Enum):
     REFUSED = auto()
     UNTRUSTED = auto()
     UNSUPPORTED = auto()
+    ODD_NAME = auto()
+    """An object of somebody else's, with an empty segment or a control character in its key."""
     OUT_OF_RANGE = auto()
     BUSY = auto()
     """The store asks for patience: a longer wait."""
@@ -75,6 +78,8 @@ _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,64})</Code>")
 _INSTANCE = re.compile(
     r"https?://(169\.254\.|\S*(latest/api/token|latest/meta-data|computeMetadata/|metadata/identity))"
 )
+
+_ODD_NAME = re.compile(r'invalid path: .*?Path "(.+?)"( contained|: )', re.DOTALL)
 
 _PASSING = frozenset({408, 500, 502, 504})
 _BUSY = frozenset({429, 503, 509})
@@ -149,6 +154,8 @@ def _by_answer(status: int | None, code: str | None) -> Kind | None:
 
 
 def _without_answer(text: str) -> Fault:
+    if odd := _ODD_NAME.search(text):
+        return Fault(kind=Kind.ODD_NAME, words=f"the name {printable(odd[1])!r} cannot be read")
     for sign, kind, words in _WORDS:
         if sign in text:
             return Fault(kind=kind, words=words)
@@ -181,6 +188,7 @@ _FIXES = {
     Kind.MISSING: "see what `verify` says of this archive",
     Kind.UNTRUSTED: "check the endpoint; the certificate of an authority of your own is given with "
     "--ca-bundle FILE",
+    Kind.ODD_NAME: "remove that object, or keep recordings below a prefix of their own",
     Kind.CHANGED: f"see who else writes there, {AND_AGAIN}",
     Kind.BUSY: f"lower --concurrency, {AND_AGAIN}",
     Kind.PASSING: f"see whether the store can be reached, {AND_AGAIN}",
