@@ -101,7 +101,7 @@ def _checked_bucket(scheme: str, bucket: str) -> str:
         raise UsageError(
             "the address of the object store holds credentials or a port",
             fix="leave both out: credentials are found as the cloud's own tools find them, and "
-            "another server is named by --store-endpoint",
+            "another server is named by AWS_ENDPOINT_URL, GOOGLE_BASE_URL or AZURE_STORAGE_ENDPOINT",
         )
     if not _BUCKET[scheme].fullmatch(bucket) or ".." in bucket:
         raise UsageError(

@@ -132,6 +132,17 @@ def test_a_broken_file_is_not_repeated(home: Path, text: str) -> None:
     assert CANARY not in str(caught.value)
 
 
+def test_files_that_are_none_are_said(home: Path) -> None:
+    """A folder, and what is no text."""
+    (home / ".aws" / "config").mkdir(parents=True)
+    with pytest.raises(StorageError, match="Is a directory"):
+        read_profile({"HOME": str(home)})
+    (home / ".aws" / "config").rmdir()
+    (home / ".aws" / "config").write_bytes(b"\xff\xfe")
+    with pytest.raises(StorageError, match="it is no text"):
+        read_profile({"HOME": str(home)})
+
+
 def test_files_can_be_elsewhere(tmp_path: Path) -> None:
     """By Amazon's own variables."""
     credentials, config = tmp_path / "a", tmp_path / "b"
@@ -154,6 +165,18 @@ def test_a_container_has_its_own_credentials(home: Path) -> None:
     environ = {"HOME": str(home), "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token"}
     assert read_profile(environ).provider is None
     assert read_profile(environ | {"AWS_PROFILE": "default"}).provider is not None
+
+
+def test_the_machines_own_role_that_is_not_told_now(
+    scripted: Between, url: ObjectUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again."""
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", scripted.endpoint)
+    scripted.rule = lambda _: Answer(status=503)
+    bucket = Bucket.open(url, BucketOptions(endpoint=scripted.endpoint), patience=hasty(3))
+    with pytest.raises(StorageError, match="not told now"):
+        bucket.probe()
+    assert len(scripted.asked) == 3
 
 
 def test_no_credentials_anywhere(

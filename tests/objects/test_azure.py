@@ -16,7 +16,7 @@ from bulkaudio.stores.objects.faults import BucketAuthError
 from bulkaudio.stores.objects.things import Body, Put
 from bulkaudio.stores.objects.upload import SINGLE_BYTES
 from tests.objects.azurite import make_container
-from tests.objects.between import Pass, between
+from tests.objects.between import Answer, Between, Pass, between
 from tests.objects.conftest import CANARY, hasty
 from tests.objects.test_bucket import race
 
@@ -158,6 +158,25 @@ def test_a_connection_string_without_an_account_is_refused() -> None:
     with pytest.raises(BucketAuthError, match="names no account") as caught:
         read_settings({"AZURE_STORAGE_CONNECTION_STRING": f"AccountKey={CANARY}"})
     assert CANARY not in str(caught.value)
+
+
+def test_a_signature_is_in_no_error(scripted: Between, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is part of every address there."""
+    scripted.rule = lambda _: Answer(status=500)
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", "acc")
+    monkeypatch.setenv("AZURE_STORAGE_SAS_TOKEN", "sv=1&sig=hunter2hunter2")
+    bucket = opened(ObjectUrl("az", "container", ""), scripted.endpoint)
+    with pytest.raises(StorageError, match="storing a first object") as caught:
+        bucket.probe()
+    assert "hunter2" in scripted.asked[0].target
+    assert "hunter2" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+def test_no_account_is_no_client() -> None:
+    """The name of the account is part of the address."""
+    with pytest.raises(StorageError, match="preparing requests"):
+        Bucket.open(ObjectUrl("az", "container", ""), BucketOptions())
 
 
 def test_azures_own_variables() -> None:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -206,3 +207,66 @@ def test_parts_of_huge_bodies_are_larger() -> None:
     huge = Upload(key="k", body=replace(SMALL, size=10**12))
     assert PART_BYTES * MAX_PARTS < huge.part_bytes * MAX_PARTS < 10**12 + MAX_PARTS
     assert huge.memory == 3 * huge.part_bytes
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read(
+    bucket: Bucket, toy: Toy, scripted: Between, tmp_path: Path
+) -> None:
+    """Its first part is on the way already: all of it is taken back."""
+    path = tmp_path / "recording"
+    assert isinstance(LARGE.source, bytes)
+    path.write_bytes(LARGE.source)
+
+    def rule(asked: Asked) -> Treatment:
+        if "partNumber=1" in asked.target:
+            os.truncate(path, 0)
+        return toy(asked)
+
+    scripted.rule = rule
+    with pytest.raises(StorageError, match="changed on this machine"):
+        bucket.put("a", Body(source=path, size=LARGE.size, sha256=LARGE.sha256), facts={})
+    assert (toy.objects, toy.parts) == ({}, {})
+
+
+def test_a_part_of_an_object_that_is_no_longer_there(
+    bucket: Bucket, toy: Toy, scripted: Between, key: str
+) -> None:
+    """A store that answers with less than it told of."""
+    bucket.put(key, LARGE, facts={})
+    scripted.rule = lambda asked: (
+        refused("InvalidRange", 416) if asked.method == "GET" else toy(asked)
+    )
+    with pytest.raises(StorageError, match="shorter than it was"):
+        list(bucket.read(key))
+
+
+def test_a_move_to_where_another_size_is(bucket: Bucket, key: str) -> None:
+    """It needs no reading to see that."""
+    bucket.put(key, SMALL, facts={})
+    bucket.put(f"{key}2", Body.of(b"x"), facts={})
+    assert bucket.move(key, f"{key}2") is Put.EXISTS
+
+
+def test_a_right_that_ends_in_the_midst_of_a_move(
+    bucket: Bucket, toy: Toy, scripted: Between, key: str
+) -> None:
+    """The source stays."""
+    bucket.put(key, SMALL, facts={})
+    scripted.rule = lambda asked: refused() if "x-amz-copy-source" in asked.headers else toy(asked)
+    with pytest.raises(BucketAuthError, match="copying an object"):
+        bucket.move(key, f"{key}2")
+    assert list(toy.objects) == [key]
+
+
+def test_a_store_that_stumbles_over_what_is_gone(
+    bucket: Bucket, toy: Toy, scripted: Between, key: str
+) -> None:
+    """404 to a delete is success."""
+    bucket.put(key, SMALL, facts={})
+    scripted.rule = lambda asked: (
+        Answer(status=404)
+        if "?delete" in asked.target or (asked.method == "DELETE" and key not in asked.target)
+        else toy(asked)
+    )
+    bucket.delete(["gone", key])
+    assert toy.objects == {}

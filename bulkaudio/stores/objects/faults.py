@@ -109,6 +109,10 @@ _WORDS = (
     ("kind: Connect", Kind.PASSING, "it cannot be reached"),
     ("TimedOut", Kind.PASSING, "it did not answer in time"),
     ("kind: Timeout", Kind.PASSING, "it did not answer in time"),
+    ("HttpError", Kind.PASSING, "the connection broke"),
+    ("reqwest", Kind.PASSING, "the connection broke"),
+    ("redirect without LOCATION", Kind.FINAL, "it is in another region"),
+    ("redential", Kind.KEYLESS, "no usable credentials were found"),
 )
 
 
@@ -118,6 +122,8 @@ def fault_of(error: Exception) -> Fault:
     status = int(found[1]) if (found := _STATUS.search(text)) else None
     code = found[1] if (found := _CODE.search(text)) else None
     if _INSTANCE.search(text):
+        if status in _PASSING | _BUSY:
+            return Fault(kind=Kind.PASSING, words="the machine's own credentials are not told now")
         # Nothing was found in the environment or a file, and this is no machine of the cloud's.
         return Fault(kind=Kind.KEYLESS, words="no credentials were found")
     kind = _by_type(error) or _by_answer(status, code)
@@ -159,12 +165,6 @@ def _without_answer(text: str) -> Fault:
     for sign, kind, words in _WORDS:
         if sign in text:
             return Fault(kind=kind, words=words)
-    if "HttpError" in text or "reqwest" in text:
-        return Fault(kind=Kind.PASSING, words="the connection broke")
-    if "redirect without LOCATION" in text:
-        return Fault(kind=Kind.FINAL, words="it is in another region")
-    if "redential" in text or "signing" in text.lower() or "token" in text.lower():
-        return Fault(kind=Kind.KEYLESS, words="no usable credentials were found")
     return Fault(kind=Kind.FINAL, words="the client cannot make this request")
 
 
