@@ -54,10 +54,17 @@ def make_container(endpoint: str, name: str) -> None:
     secret = base64.b64decode(EMULATOR["account_key"])
     signature = base64.b64encode(hmac.new(secret, text.encode(), hashlib.sha256).digest()).decode()
     headers |= {"Authorization": f"SharedKey {account}:{signature}", "Content-Length": "0"}
-    asked = http.client.HTTPConnection(parts.netloc, timeout=10)
-    asked.request("PUT", f"{parts.path}?{parts.query}", headers=headers)
-    assert asked.getresponse().status == 201
-    asked.close()
+    # On a busy machine it listens before it can do anything.
+    status = 0
+    for _ in range(20):
+        asked = http.client.HTTPConnection(parts.netloc, timeout=30)
+        asked.request("PUT", f"{parts.path}?{parts.query}", headers=headers)
+        status = asked.getresponse().status
+        asked.close()
+        if status == 201:
+            return
+        time.sleep(0.5)
+    pytest.fail(f"azurite makes no container: {status}")
 
 
 def _await(port: int, running: "subprocess.Popen[bytes]") -> None:

@@ -146,9 +146,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, answer: Answer) -> None:
         self.send_response_only(answer.status)
-        headers = {"Content-Length": str(len(answer.body))} | dict(answer.headers)
-        if answer.status == 204:
-            del headers["Content-Length"]
+        told = {name.lower() for name in answer.headers}
+        headers = dict(answer.headers)
+        if answer.status != 204 and "content-length" not in told:
+            headers["Content-Length"] = str(len(answer.body))
         for name, text in headers.items():
             self.send_header(name, text)
         self.end_headers()
