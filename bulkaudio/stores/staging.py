@@ -151,16 +151,24 @@ class RecordingFile(io.FileIO):
             self.close()
 
 
+Keep = Callable[[Recording, RecordingFile], "asyncio.Future[None]"]
+"""Begins to bring a proven file to where it is safe, and closes it."""
+
+
 class LocalStaging:
     """
     Implements `bulkaudio.stores.base.Staging`.
 
     The file is made by the thread that writes its first piece, and proven by the one that writes
     its last: a hop to a thread costs as much as writing a short recording.
+
+    Args:
+        keep: What comes after the proof; None brings the bytes to this disk.
     """
 
-    def __init__(self, bench: Workbench, recording: Recording) -> None:
+    def __init__(self, bench: Workbench, recording: Recording, keep: Keep | None = None) -> None:
         self._bench = bench
+        self._keep = keep
         self._recording = recording
         self._path = bench.folder / temporary_name(recording, bench.token())
         self._file: RecordingFile | None = None
@@ -179,7 +187,7 @@ class LocalStaging:
             await self._flush(self._take())
 
     async def seal(self, *, framed: bool) -> Staged | Flaw:
-        """Write the rest, prove, and start the sync, which goes on while others are fetched."""
+        """Write the rest, prove, and begin to keep it, which goes on while others are fetched."""
         if self._result is not None:
             return self._result
         piece = self._take()
@@ -188,7 +196,10 @@ class LocalStaging:
             self._result = proof
             return proof
         file = self._created()
-        durable = self._bench.run(file.make_durable)
+        if self._keep is None:
+            durable = self._bench.run(file.make_durable)
+        else:
+            durable = self._keep(self._recording, file)
         durable.add_done_callback(_take_note)
         self._result = Staged(
             recording=self._recording,
@@ -255,6 +266,6 @@ class LocalStaging:
 
 
 def _take_note(durable: "asyncio.Future[None]") -> None:
-    """Look at the result, so that a sync nobody waits for any more is not reported as lost."""
+    """Look at the result, so that what nobody waits for any more is not reported as lost."""
     if not durable.cancelled():
         durable.exception()
