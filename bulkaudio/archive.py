@@ -19,6 +19,7 @@ from bulkaudio.model import Direction
 from bulkaudio.naming import Layout, printable
 from bulkaudio.polyai.request import segment
 from bulkaudio.settings import DEFAULT_LAYOUT
+from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
 from bulkaudio.stores.disk import STATE_FOLDER, translated
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock, Glimpse
@@ -99,7 +100,7 @@ OPTIONS = {
 class SeenArchive:
     """An archive that is looked at, and stays as it is; made by `look_into`."""
 
-    def __init__(self, root: Path, ledger: Ledger, store: LocalReader, layout: Layout) -> None:
+    def __init__(self, root: Path, ledger: Ledger, store: ArchiveReader, layout: Layout) -> None:
         self.root = root
         self.ledger = ledger
         self.store = store
@@ -113,9 +114,9 @@ class SeenArchive:
 class OpenArchive(SeenArchive):
     """An archive whose lock this process holds; made by `open_archive`."""
 
-    store: LocalStore
+    store: ArchiveStore
 
-    def __init__(self, root: Path, ledger: Ledger, store: LocalStore, layout: Layout) -> None:
+    def __init__(self, root: Path, ledger: Ledger, store: ArchiveStore, layout: Layout) -> None:
         super().__init__(root, ledger, store, layout)
         self.is_running = False
 

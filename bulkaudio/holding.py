@@ -7,7 +7,7 @@ from bulkaudio.ledger.dossiers import Dossier
 from bulkaudio.ledger.holds import Hold
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Status
-from bulkaudio.stores.local import LocalStore
+from bulkaudio.stores.archive import ArchiveStore
 from bulkaudio.tombstones import Order, held_entries, note, released_entries
 
 
@@ -32,7 +32,7 @@ class Change:
 
 
 async def hold(
-    ledger: Ledger, store: LocalStore, dossiers: Sequence[Dossier], order: Order
+    ledger: Ledger, store: ArchiveStore, dossiers: Sequence[Dossier], order: Order
 ) -> Change:
     """Forbid to erase these; durable when this returns."""
     kept = [each for each in dossiers if not is_erased(each)]
@@ -58,7 +58,7 @@ async def hold(
 
 
 async def release(
-    ledger: Ledger, store: LocalStore, dossiers: Sequence[Dossier], order: Order
+    ledger: Ledger, store: ArchiveStore, dossiers: Sequence[Dossier], order: Order
 ) -> Change:
     """Allow to erase these again; durable when this returns."""
     held = tuple(each.conversation_id for each in dossiers if each.hold is not None)

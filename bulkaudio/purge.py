@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from bulkaudio.erasure import (
     NAMED,
@@ -34,15 +35,14 @@ from bulkaudio.ledger.erasing import Doom
 from bulkaudio.ledger.faults import is_full
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN
+from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
 from bulkaudio.stores.erasing import (
-    Eraser,
     Removed,
     ledger_copies,
     make_room,
     remove_ledger_copies,
 )
 from bulkaudio.stores.pages import pages, remove_pages
-from bulkaudio.stores.reading import LocalReader
 from bulkaudio.tombstones import Order, cleaned_entry, note, purged_entries
 
 PER_BATCH = 200
@@ -50,7 +50,7 @@ TIGHT_BYTES = 1_000_000
 """A disk with less than this may have no room to write down what is to be erased."""
 
 
-async def purge(ledger: Ledger, store: LocalReader, wish: Wish, observer: Observer) -> Report:
+async def purge(ledger: Ledger, store: ArchiveReader, wish: Wish, observer: Observer) -> Report:
     """
     Erase what `Ledger.erasures` has collected, in constant memory, but nothing that is held.
 
@@ -66,7 +66,7 @@ async def purge(ledger: Ledger, store: LocalReader, wish: Wish, observer: Observ
         position, seen = page[-1].number, seen + len(page)
         dooms = sort(page, wish, report)
         if wish.is_acting and dooms:
-            report.removed.add(await _erase(ledger, store, dooms, wish.order))
+            report.removed.add(await _erase(ledger, acting(store), dooms, wish.order))
             report.metadata = report.removed.metadata
         else:
             report.metadata += len(await store.has_sidecar(bare_of(page, dooms)))
@@ -77,12 +77,17 @@ async def purge(ledger: Ledger, store: LocalReader, wish: Wish, observer: Observ
         report.pages = await store.within(pages)
         if wish.is_acting:
             with _told_of_traces(ledger.path):
-                await _clean(ledger, store)
+                await _clean(ledger, acting(store))
     report.interruption = await ledger.erasures.interruption()
     return report
 
 
-async def finish(ledger: Ledger, store: LocalReader, witness: Witness) -> Report | None:
+def acting(store: ArchiveReader) -> ArchiveStore:
+    """Return a store that can erase: whoever acts has opened one, under the archive's lock."""
+    return cast("ArchiveStore", store)
+
+
+async def finish(ledger: Ledger, store: ArchiveStore, witness: Witness) -> Report | None:
     """
     Finish what a killed erasure has begun; None when there was nothing to do about it.
 
@@ -101,7 +106,7 @@ async def finish(ledger: Ledger, store: LocalReader, witness: Witness) -> Report
 
 
 async def _resume(
-    ledger: Ledger, store: LocalReader, report: Report, *, wish: Wish, observer: Observer
+    ledger: Ledger, store: ArchiveReader, report: Report, *, wish: Wish, observer: Observer
 ) -> None:
     """Erase, or only count, what a killed erasure had written down; nothing is asked a second time."""
     pins = await ledger.pins()
@@ -117,7 +122,7 @@ async def _resume(
         for doom in dooms:
             report.count(doom)
         if wish.is_acting:
-            report.removed.add(await _remove(ledger, store, (dooms, bare), order))
+            report.removed.add(await _remove(ledger, acting(store), (dooms, bare), order))
             report.metadata = report.removed.metadata
         else:
             report.metadata += len(await store.has_sidecar(sorted(bare)))
@@ -137,7 +142,7 @@ async def _resume(
 
 
 async def _erase(
-    ledger: Ledger, store: LocalReader, dooms: Sequence[Doom], order: Order
+    ledger: Ledger, store: ArchiveStore, dooms: Sequence[Doom], order: Order
 ) -> Removed:
     """
     Erase a batch.
@@ -185,22 +190,23 @@ def _told_of_traces(ledger: Path) -> Iterator[None]:
 
 async def _remove(
     ledger: Ledger,
-    store: LocalReader,
+    store: ArchiveStore,
     what: tuple[Sequence[Doom], frozenset[str]],
     order: Order,
 ) -> Removed:
     dooms, bare = what
     await note(store, purged_entries(dooms, order))
     batch = [removal(doom, store.layout, is_bare=doom.conversation_id in bare) for doom in dooms]
-    removed = await store.within(lambda folders: Eraser(folders).erase(batch))
+    removed = await store.erase(batch)
     await ledger.erasures.finish(dooms, datetime.now(UTC))
     return removed
 
 
-async def _clean(ledger: Ledger, store: LocalReader) -> None:
+async def _clean(ledger: Ledger, store: ArchiveStore) -> None:
     await store.within(remove_pages)
     await store.within(remove_ledger_copies)
     await ledger.erasures.rewrite()
+    await store.share_ledger_anew()
     left = await ledger.erasures.interruption()
     if left is None or not left.conversations:
         # Should the ledger be lost from here on, what is moved aside of it knows nothing any more.

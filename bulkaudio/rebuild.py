@@ -13,7 +13,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from bulkaudio.archive import LEDGER_FILE, check_pins, is_archive
@@ -25,16 +24,13 @@ from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN
 from bulkaudio.model import Audio, Direction, Outcome, Recording, Status
 from bulkaudio.naming import Layout, printable
 from bulkaudio.settings import DEFAULT_LAYOUT
-from bulkaudio.stores.disk import SIDECAR_FOLDER
-from bulkaudio.stores.erasing import remains
+from bulkaudio.stores.archive import ArchiveStore
 from bulkaudio.stores.inspection import Inspection, Sight
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
 from bulkaudio.stores.pages import pages
 from bulkaudio.tombstones import Order, Restored, restore
 from bulkaudio.verify import FINDINGS_KEPT, UNKNOWN_NAMED, Damage, Finding, as_text, read_page
-
-REMAINS_PER_PAGE = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +122,6 @@ async def rebuild(
         async with _draft(anew.draft_of(path)) as draft:
             await _fill(draft, pins, root, survey)
             aside = await _to_its_end(partial(anew.put_in_place, draft, path))
-        survey.has_metadata = await asyncio.to_thread((root / SIDECAR_FOLDER).is_dir)
     return survey.report([PurePosixPath(each.relative_to(root)) for each in aside], pins)
 
 
@@ -221,7 +216,7 @@ class _Survey:
     has_metadata: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
 
-    async def walk(self, store: LocalStore, ledger: Ledger) -> None:
+    async def walk(self, store: ArchiveStore, ledger: Ledger) -> None:
         """Look at every file of the archive, and bring the whole ones to the ledger."""
         self.restored = await restore(ledger, store, is_lenient=self.is_forced)
         if self.restored.tombstones:
@@ -242,6 +237,7 @@ class _Survey:
                 self.adopted -= 1
                 self.bytes -= outcome.bytes or 0
                 self._leave_alone(str(outcome.path))
+        self.has_metadata = await store.has_metadata()
         if self.stray_wav is not None and not self.adopted and not self.damaged_count:
             raise UsageError(
                 f"no file in the archive has a name of the layout {self.layout.template}, "
@@ -249,10 +245,9 @@ class _Survey:
                 fix="give the --layout that the archive was made with",
             )
 
-    async def _disturb(self, store: LocalStore, ledger: Ledger) -> None:
+    async def _disturb(self, store: ArchiveStore, ledger: Ledger) -> None:
         """Find what an erasure that was killed has left beside the recordings."""
-        walk = await store.within(remains)
-        while page := await store.within(lambda _: list(islice(walk, REMAINS_PER_PAGE))):
+        async for page in store.remains():
             erased = await ledger.erasures.erased([each for each, _ in page])
             await ledger.erasures.disturb(list(erased), self.order)
             aside = [outcome for _, outcome in page if outcome is not None]

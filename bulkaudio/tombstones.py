@@ -20,8 +20,7 @@ from bulkaudio.ledger.rows import SpoiltValueError, instant_of, text_of, text_or
 from bulkaudio.model import Direction
 from bulkaudio.naming import is_conversation_id
 from bulkaudio.stores import register
-from bulkaudio.stores.local import LocalStore
-from bulkaudio.stores.reading import LocalReader
+from bulkaudio.stores.archive import ArchiveStore
 from bulkaudio.stores.register import Entry
 
 PAGE = 500
@@ -120,12 +119,12 @@ def cleaned_entry() -> Entry:
     return {CLEANED: text_of(datetime.now(UTC))}
 
 
-async def note(store: LocalReader, entries: Sequence[Entry]) -> None:
+async def note(store: ArchiveStore, entries: Sequence[Entry]) -> None:
     """Put entries into the register; durable when this returns."""
-    await store.within(lambda folders: register.append(folders, entries))
+    await store.note(entries)
 
 
-async def restore(ledger: Ledger, store: LocalStore, *, is_lenient: bool) -> Restored:
+async def restore(ledger: Ledger, store: ArchiveStore, *, is_lenient: bool) -> Restored:
     """
     Bring a new ledger everything that the register says; in constant memory.
 
@@ -164,7 +163,7 @@ async def _restore(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> int:
     return 0
 
 
-async def _pages(store: LocalStore, *, is_lenient: bool) -> AsyncIterator[Sequence[Entry]]:
+async def _pages(store: ArchiveStore, *, is_lenient: bool) -> AsyncIterator[Sequence[Entry]]:
     lines = await store.within(lambda folders: register.read(folders, is_lenient=is_lenient))
     while page := await store.within(lambda _: list(islice(lines, PAGE))):
         yield page

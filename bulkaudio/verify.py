@@ -19,10 +19,9 @@ from bulkaudio.ledger.rows import LedgerRow
 from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.model import Audio, Recording, Status
 from bulkaudio.policy import Reason
+from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
 from bulkaudio.stores.inspection import Inspection, Sight
-from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.pages import pages
-from bulkaudio.stores.reading import LocalReader
 
 T = TypeVar("T")
 
@@ -167,7 +166,7 @@ def ignore(_: Progress) -> None:
 
 
 async def verify(
-    ledger: Ledger, store: LocalReader, *, on_progress: Callable[[Progress], None] = ignore
+    ledger: Ledger, store: ArchiveReader, *, on_progress: Callable[[Progress], None] = ignore
 ) -> Report:
     """
     Read every saved recording, in constant memory.
@@ -203,7 +202,7 @@ async def verify(
 
 
 async def quarantine(
-    ledger: Ledger, store: LocalStore, findings: Sequence[Finding]
+    ledger: Ledger, store: ArchiveStore, findings: Sequence[Finding]
 ) -> Sequence[PurePosixPath]:
     """
     Move damaged files to ``.bulkaudio/damaged`` and open their recordings again.
@@ -222,14 +221,14 @@ async def quarantine(
     return moved
 
 
-async def _read_all(ledger: Ledger, store: LocalReader, tally: _Tally) -> None:
+async def _read_all(ledger: Ledger, store: ArchiveReader, tally: _Tally) -> None:
     position = 0
     while page := await ledger.saved_after(position, ROWS_PER_PAGE):
         position = page[-1].rowid
         await read_page(page, path_of, store, tally.add)
 
 
-async def _recall_lost(ledger: Ledger, store: LocalReader, tally: _Tally) -> None:
+async def _recall_lost(ledger: Ledger, store: ArchiveReader, tally: _Tally) -> None:
     """
     Find what an earlier repair moved aside and could not fetch again.
 
@@ -259,7 +258,7 @@ def path_of(row: LedgerRow) -> PurePosixPath:
 async def read_page(
     items: Sequence[T],
     path_of: Callable[[T], PurePosixPath],
-    store: LocalReader,
+    store: ArchiveReader,
     take: Callable[[T, Inspection], None],
 ) -> None:
     """Inspect the file of each item, some side by side, and hand over what was found."""

@@ -10,17 +10,18 @@ resolves host names: a slow disk must not hold those back.
 import asyncio
 import os
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from bulkaudio.errors import StorageError
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout, file_stem
 from bulkaudio.steps import Step, reach
-from bulkaudio.stores import publishing, recovery
+from bulkaudio.stores import publishing, recovery, register
 from bulkaudio.stores.base import Published, PublishError, Staged
 from bulkaudio.stores.disk import (
     NO_ROOM,
@@ -34,12 +35,13 @@ from bulkaudio.stores.disk import (
     translated,
     unlink_if_there,
 )
-from bulkaudio.stores.reading import LocalReader
+from bulkaudio.stores.erasing import Eraser, Removal, Removed, remains
+from bulkaudio.stores.reading import NAMES_PER_HOP, LocalReader
 from bulkaudio.stores.staging import LocalStaging, Workbench
 
 
 class LocalStore(LocalReader):
-    """Implements `bulkaudio.stores.base.Store`; made by `open`, used under the archive's lock."""
+    """Implements `bulkaudio.stores.archive.ArchiveStore`; made by `open`, used under the archive's lock."""
 
     _is_reading = False
 
@@ -132,6 +134,38 @@ class LocalStore(LocalReader):
         if not texts:
             return {}
         return await self._run(lambda: self._told(lambda: self._write_sidecars(texts)))
+
+    async def listed(self) -> AsyncIterator[Sequence[tuple[str, int | None]]]:
+        """Yield the same names; their sizes would take a look at each file."""
+        async for page in self.names():
+            yield [(name, None) for name in page]
+
+    async def remains(self) -> AsyncIterator[Sequence[tuple[str, Outcome | None]]]:
+        """Yield what is kept beside recordings; see `bulkaudio.stores.archive.ArchiveStore`."""
+        walk = await self.within(remains)
+        while page := await self.within(lambda _: list(islice(walk, NAMES_PER_HOP))):
+            yield page
+
+    async def has_metadata(self) -> bool:
+        """Whether there is a folder of metadata."""
+        return await self.within(lambda folders: (folders.root / SIDECAR_FOLDER).is_dir())
+
+    async def erase(self, batch: Sequence[Removal]) -> Removed:
+        """Remove everything of a batch."""
+        return await self.within(lambda folders: Eraser(folders).erase(batch))
+
+    async def note(self, entries: Sequence[register.Entry]) -> None:
+        """Put entries into the register."""
+        await self.within(lambda folders: register.append(folders, entries))
+
+    async def share_ledger(self) -> None:
+        """Do nothing: the ledger lies beside the recordings, as in the next two."""
+
+    async def share_ledger_anew(self) -> None:
+        """Do nothing."""
+
+    async def keep_sharing(self) -> None:
+        """Do nothing."""
 
     async def set_aside(self, path: PurePosixPath, recording: Recording) -> PurePosixPath:
         """Move a damaged file out of the way, replacing nothing; return where it is now."""
