@@ -17,7 +17,9 @@ from bulkaudio.ledger import calls, census, listings, planning, settling, tree
 from bulkaudio.ledger.database import Database, check_whole
 from bulkaudio.ledger.erasing import Erasures
 from bulkaudio.ledger.holds import Holds
+from bulkaudio.ledger.journal import Journal
 from bulkaudio.ledger.migrations import UNSETTLED
+from bulkaudio.ledger.restoring import Restoring
 from bulkaudio.ledger.rows import (
     IS_DOWNLOAD,
     SELECT,
@@ -50,12 +52,15 @@ class Ledger:
     Attributes:
         erasures: What is erased, and what keeps it from coming back.
         holds: What must not be erased.
+        journal: What is to be told elsewhere, for archives whose recordings are.
+        restoring: What was told there, for a ledger made anew.
     """
 
     def __init__(self, path: Path, database: Database) -> None:
         self.path = path
         self._database = database
         self.erasures, self.holds = Erasures(database), Holds(database)
+        self.journal, self.restoring = Journal(database), Restoring(database)
         self._seen = planning.Seen()
 
     @classmethod
