@@ -101,6 +101,30 @@ def read(folders: Folders, *, is_lenient: bool = False) -> Iterator[Entry]:
                 raise damaged(folders.root, f"line {number} cannot be read")
 
 
+def read_from(folders: Folders, at: int, limit: int) -> tuple[Sequence[Entry], int]:
+    """
+    Return up to `limit` lines behind the first `at` bytes, and where they end.
+
+    What nobody can read is left out; a line that is not whole yet is left for later.
+    """
+    try:
+        with folders.opened((STATE_FOLDER,)) as folder_fd:
+            fd = open_for_reading(REGISTER_FILE, folder_fd)
+    except FileNotFoundError:
+        return (), at
+    if fd is None:
+        raise damaged(folders.root, "it is no regular file")
+    entries: list[Entry] = []
+    with os.fdopen(fd, "rb") as file:
+        file.seek(at)
+        while len(entries) < limit and (line := file.readline()).endswith(b"\n"):
+            at += len(line)
+            entry = _entry(line)
+            if entry is not None:
+                entries.append(entry)
+    return entries, at
+
+
 def _entry(line: bytes) -> Entry | None:
     if not line.endswith(b"\n"):
         return None
