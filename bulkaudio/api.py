@@ -27,9 +27,10 @@ from bulkaudio.job import check_dates, run_download
 from bulkaudio.model import Outcome
 from bulkaudio.observe.summary import Summary
 from bulkaudio.observe.tally import Tally
+from bulkaudio.place import archive_place
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.polyai.hosts import canonical_region
-from bulkaudio.settings import MOST_SLOTS
+from bulkaudio.settings import MOST_SLOTS, Elsewhere
 from bulkaudio.sources.base import Source
 from bulkaudio.sources.csv_file import CsvSource
 from bulkaudio.sources.ids import IdSource
@@ -142,14 +143,27 @@ class Archive:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, root: str | Path, *, layout: str | None = None) -> "AsyncIterator[Self]":
+    async def open(
+        cls,
+        root: str | Path,
+        *,
+        layout: str | None = None,
+        state_dir: str | Path | None = None,
+    ) -> "AsyncIterator[Self]":
         """
         Take the archive's lock and open it, making it where it is not there yet.
+
+        Args:
+            root: A folder, or the address of an object store such as ``s3://BUCKET/PREFIX``.
+            layout: Of a new archive; an existing one refuses another than its own.
+            state_dir: The folder of lock and ledger for an address; else one in the user's home.
 
         Raises:
             ArchiveBusyError, StorageError, LedgerError, UsageError: See `bulkaudio.errors`.
         """
-        async with open_archive(Path(root), layout=layout) as opened:
+        folder, url = archive_place(str(root), None if state_dir is None else Path(state_dir))
+        elsewhere = None if url is None else Elsewhere(url=url)
+        async with open_archive(folder, layout=layout, elsewhere=elsewhere) as opened:
             archive = cls(opened)
             try:
                 yield archive
@@ -247,7 +261,7 @@ class Outcomes:
         await self.aclose()
 
     async def _hand_over(self, outcome: Outcome) -> None:
-        path = outcome.path and self._archive.root / outcome.path
+        path = outcome.path and self._archive.store.place / outcome.path
         await self._put(replace(outcome, path=path))
 
     async def _put(self, outcome: Outcome | None) -> None:

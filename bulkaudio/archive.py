@@ -5,24 +5,37 @@ The archive remembers what must not change under it: region, agent, account, lay
 redaction was asked for. `OpenArchive.bind` compares a run with that memory before any request.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
-from bulkaudio.errors import UsageError
+from bulkaudio.errors import LedgerError, UsageError
+from bulkaudio.ledger.database import is_absent
 from bulkaudio.ledger.faults import damaged
+from bulkaudio.ledger.journal import STORE_PIN
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.readonly import ReadOnlyLedger
 from bulkaudio.model import Direction
 from bulkaudio.naming import Layout, printable
+from bulkaudio.object_url import ObjectUrl
 from bulkaudio.polyai.request import segment
-from bulkaudio.settings import DEFAULT_LAYOUT
+from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
+from bulkaudio.stores.address import write_address
 from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
 from bulkaudio.stores.disk import STATE_FOLDER, translated
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock, Glimpse
+from bulkaudio.stores.opening import (
+    check_address,
+    find_elsewhere,
+    is_unused,
+    open_elsewhere,
+    read_elsewhere,
+)
 from bulkaudio.stores.reading import LocalReader
 
 LEDGER_FILE = "ledger.db"
@@ -128,14 +141,17 @@ class OpenArchive(SeenArchive):
             UsageError: Naming the difference.
         """
         pins, asked = await self.ledger.pins(), identity.asked()
-        if begins_anew(pins, identity, self.root, has_saved=await self.ledger.has_saved()):
+        is_anew = begins_anew(pins, identity, self.root, has_saved=await self.ledger.has_saved())
+        if is_anew:
             await self.ledger.begin_anew()
-            pins = {}
+            pins = {name: pins[name] for name in (STORE_PIN,) if name in pins}
         new = asked | pins | {"layout": self.layout.template}
         if {"region", "agent"} <= new.keys():
             # Not before: after `rebuild`, a run that only forgot --region must not decide this.
             new = {"redacted": UNASKED} | new
         await self.ledger.pin(new)
+        if is_anew:
+            await self.store.share_ledger_anew()
         return new
 
 
@@ -185,7 +201,11 @@ def is_archive(root: Path) -> bool:
 
 @asynccontextmanager
 async def open_archive(
-    root: Path, *, layout: str | None = None, is_freeing: bool = False
+    root: Path,
+    *,
+    layout: str | None = None,
+    is_freeing: bool = False,
+    elsewhere: Elsewhere | None = None,
 ) -> AsyncIterator[OpenArchive]:
     """
     Take the lock, open ledger and store, and recover what an earlier run left half done.
@@ -195,23 +215,34 @@ async def open_archive(
     Args:
         layout: Of a new archive; an existing one refuses another than its own.
         is_freeing: For what makes room, so that a full disk keeps nobody from trying.
+        elsewhere: Where the recordings are, `root` being the state folder; None: as it remembers.
 
     Raises:
         ArchiveBusyError: Another run holds it.
         StorageError, LedgerError: This machine cannot keep it.
-        UsageError: Its layout is another.
+        UsageError: Its layout or its address is another.
     """
     if layout is not None:
         Layout.parse(layout)  # refused before anything is touched
     async with AsyncExitStack() as stack:
         state = await LocalStore.prepare(root, is_freeing=is_freeing)
         await stack.enter_async_context(ArchiveLock(state / "lock"))
-        is_new = await LocalStore.is_empty(root)
-        ledger = await Ledger.open(state / LEDGER_FILE, is_new_allowed=is_new)
+        elsewhere = await find_elsewhere(root, elsewhere)
+        ledger = await _open_ledger(root, elsewhere)
         stack.push_async_callback(ledger.aclose)
         effective = await _effective_layout(ledger, layout, root)
-        store = await LocalStore.open(root, layout=effective, is_freeing=is_freeing)
-        stack.push_async_callback(store.aclose)
+        elsewhere = await _bind_address(ledger, root, elsewhere)
+        if elsewhere is None:
+            store: ArchiveStore = await LocalStore.open(
+                root, layout=effective, is_freeing=is_freeing
+            )
+            stack.push_async_callback(store.aclose)
+        else:
+            store = objects = await open_elsewhere(root, elsewhere, effective)
+            stack.push_async_callback(objects.aclose)
+            await objects.within(partial(write_address, url=elsewhere.url))
+            await objects.probe()
+            await objects.begin(ledger.journal)
         await store.recover(ledger)
         yield OpenArchive(root, ledger, store, effective)
 
@@ -235,7 +266,12 @@ async def look_into(root: Path) -> AsyncIterator[SeenArchive]:
         ledger = await ReadOnlyLedger.reading(state / LEDGER_FILE, is_new_allowed=is_new)
         stack.push_async_callback(ledger.aclose)
         layout = await _effective_layout(ledger, None, root)
-        store = await LocalReader.reading(root, layout=layout)
+        elsewhere = address_of(await ledger.pins())
+        store: ArchiveReader = (
+            await LocalReader.reading(root, layout=layout)
+            if elsewhere is None
+            else await read_elsewhere(root, elsewhere, layout)
+        )
         stack.push_async_callback(store.aclose)
         await ledger.suppose(await store.left_behind(ledger), datetime.now(UTC))
         yield SeenArchive(root, ledger, store, layout)
@@ -245,6 +281,39 @@ async def _effective_layout(ledger: Ledger, asked: str | None, root: Path) -> La
     pins = await ledger.pins()
     check_pins(pins, ledger.path)
     return layout_of(pins, asked, root, has_saved=await ledger.has_saved())
+
+
+async def _open_ledger(root: Path, elsewhere: Elsewhere | None) -> Ledger:
+    path = root / STATE_FOLDER / LEDGER_FILE
+    is_new = await LocalStore.is_empty(root)
+    if elsewhere is not None and is_new and await asyncio.to_thread(is_absent, path):
+        is_new = await is_unused(elsewhere)
+        if not is_new:
+            raise LedgerError(
+                f"there is an archive at {elsewhere.url}, and its ledger is not in {root}",
+                fix=f"make it anew, without fetching anything: bulkaudio rebuild {elsewhere.url}",
+            )
+    return await Ledger.open(path, is_new_allowed=is_new)
+
+
+def address_of(pins: Mapping[str, str]) -> Elsewhere | None:
+    """Say where an archive that remembers this has its recordings; None: in its folder."""
+    url = ObjectUrl.parse(pins.get(STORE_PIN, ""))
+    return None if url is None else Elsewhere(url=url)
+
+
+async def _bind_address(
+    ledger: Ledger, root: Path, elsewhere: Elsewhere | None
+) -> Elsewhere | None:
+    """Hold the archive to the address that its ledger remembers, or let it remember one."""
+    pins = await ledger.pins()
+    if elsewhere is None:
+        return address_of(pins)
+    if pins:
+        check_address(pins.get(STORE_PIN), elsewhere, root)
+    else:
+        await ledger.pin({STORE_PIN: str(elsewhere.url)})
+    return elsewhere
 
 
 def _agree(asked: str, kept: str | None) -> bool:

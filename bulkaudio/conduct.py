@@ -17,7 +17,7 @@ from typing import Any
 from bulkaudio.archive import OpenArchive
 from bulkaudio.committer import Committer
 from bulkaudio.erasure import finished
-from bulkaudio.errors import BulkAudioError, UsageError
+from bulkaudio.errors import ArchiveBusyError, BulkAudioError, StorageError, UsageError
 from bulkaudio.events import Emit, Event, Noted, Started
 from bulkaudio.fetch import Fetcher, Means
 from bulkaudio.gate import Gate
@@ -30,7 +30,7 @@ from bulkaudio.observe.tally import Tally
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.purge import finish
 from bulkaudio.retry import Limits
-from bulkaudio.run import BUDGET_EXIT_CODE, Backlog, Parts, Run
+from bulkaudio.run import BUDGET_EXIT_CODE, Attend, Backlog, Parts, Run
 from bulkaudio.settings import MAX_SLOTS, Pace, RunOptions
 from bulkaudio.sidecars import Sidecars
 from bulkaudio.sources.base import Source
@@ -186,6 +186,8 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
     try:
         await ledger.start_run(run_id, started_at, json.dumps(work.scope))
         emit(Started(run_id=run_id, started_at=started_at, archive=root, scope=work.scope))
+        for note in work.archive.store.notes:
+            emit(Noted(text=note))
         with status_file.writing():
             await _finish_erasure(work.archive, emit)
             await _assemble(work, run_id, emit, watch).execute()
@@ -195,6 +197,7 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
             error = work.gate.put_off()
     except BulkAudioError as end:
         error = end
+    error = await _shared(work.archive, error)
     for note in work.session.clock_notes():
         emit(Noted(text=note))
     status, exit_code = _ending(error, watch.stopper, watch.tally)
@@ -235,6 +238,17 @@ async def _finish_erasure(archive: OpenArchive, emit: Emit) -> None:
         emit(event)
 
 
+async def _shared(archive: OpenArchive, error: BulkAudioError | None) -> BulkAudioError | None:
+    """Tell the ledger to wherever the recordings are, also after an error that leaves that possible."""
+    if isinstance(error, StorageError | ArchiveBusyError):
+        return error
+    try:
+        await archive.store.share_ledger()
+    except BulkAudioError as end:
+        return error or end
+    return error
+
+
 def empty_words(scope: Mapping[str, Any]) -> str:
     """Say that a source had nothing, and what may be the reason."""
     if scope["source"] != "listing":
@@ -246,7 +260,7 @@ def empty_words(scope: Mapping[str, Any]) -> str:
 
 
 def _assemble(work: Work, run_id: str, emit: Emit, watch: Watch) -> Run:
-    options, stopper, metrics = work.options, watch.stopper, watch.metrics
+    options, stopper = work.options, watch.stopper
     limits = Limits(attempts=options.pace.attempts)
     means = make_means(work, emit, stopper)
     wants_details = options.selection.metadata is not Metadata.NONE and work.asks_for_details
@@ -275,9 +289,16 @@ def _assemble(work: Work, run_id: str, emit: Emit, watch: Watch) -> Run:
         min_free_bytes=work.min_free_bytes,
         needs_dates=work.archive.layout.needs_date,
         slots=slots_of(options.pace),
-        attendants=() if metrics is None else [partial(metrics.keep_fresh, work.archive.ledger)],
+        attendants=_attendants(work.archive, watch),
     )
     return Run(parts, options, emit=emit, stopper=stopper)
+
+
+def _attendants(archive: OpenArchive, watch: Watch) -> Sequence[Attend]:
+    attendants: list[Attend] = [archive.store.keep_sharing]
+    if watch.metrics is not None:
+        attendants.append(partial(watch.metrics.keep_fresh, archive.ledger))
+    return attendants
 
 
 def _ending(error: BulkAudioError | None, stopper: Stopper, tally: Tally) -> tuple[str, int]:

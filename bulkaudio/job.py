@@ -67,7 +67,11 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
         if not await asyncio.to_thread(is_archive, request.place.out):
             check_first(request, region)
         keys = await asyncio.to_thread(request.find_keys, region) if region else None
-        async with open_archive(request.place.out, layout=request.place.layout) as archive:
+        async with open_archive(
+            request.place.out,
+            layout=request.place.layout,
+            elsewhere=request.place.elsewhere,
+        ) as archive:
             if csv is not None:
                 check_dates(archive.layout, csv)
             kept = await archive.bind(identity)

@@ -36,6 +36,9 @@ BUDGET_EXIT_CODE = 8
 Job = Task | SidecarTask | None
 """What a worker takes from the queue; None sends it home."""
 
+Attend = Callable[[], Coroutine[None, None, None]]
+"""Goes on beside a run."""
+
 Backlog = Callable[[], AsyncIterator[Plan]]
 """What is to be done before the source is read."""
 
@@ -64,7 +67,7 @@ class Parts:
     min_free_bytes: int
     needs_dates: bool
     slots: int
-    attendants: Sequence[Callable[[], Coroutine[None, None, None]]] = ()
+    attendants: Sequence[Attend] = ()
 
 
 def dated(batch: Batch) -> Batch:
@@ -248,6 +251,7 @@ class Run:
         feeder.cancel()
         self._send_home()
         await self._stopper.wait_now(self._options.budgets.grace_s)
+        self._parts.store.hurry()
         for worker in workers:
             worker.cancel()
 

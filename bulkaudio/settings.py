@@ -14,6 +14,7 @@ from bulkaudio.bounds import (
     check_word,
 )
 from bulkaudio.model import Direction, Metadata
+from bulkaudio.object_url import ObjectUrl
 from bulkaudio.timetable import NO_CEILING, Timetable
 
 DEFAULT_LAYOUT = "{direction}/{id}.wav"
@@ -208,10 +209,33 @@ class Budgets:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Elsewhere:
+    """
+    An object store that keeps an archive's recordings.
+
+    Attributes:
+        endpoint: Base address of another server than the cloud's own.
+        ca_bundle: PEM file of authorities to trust besides the system's.
+    """
+
+    url: ObjectUrl
+    endpoint: str | None = None
+    ca_bundle: Path | None = None
+    proxy: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """Where recordings are kept, and how much of the disk must stay free."""
+    """
+    Where recordings are kept, and how much of the disk must stay free.
+
+    Attributes:
+        out: The folder of ledger and lock; without `elsewhere` also of the recordings.
+        elsewhere: None: as the archive remembers, which begins in its folder.
+    """
 
     out: Path
+    elsewhere: Elsewhere | None = None
     layout: str | None = None
     min_free_bytes: int = 10**9
 

@@ -49,6 +49,7 @@ STOREYS = [
         "purge",
         "catalogue",
         "archive",
+        "place",
         "listings",
         "verify",
         "rebuild",

@@ -1,6 +1,6 @@
 """What commands need of an archive's store beyond a run, wherever the recordings are."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Protocol, TypeVar
 
@@ -63,6 +63,16 @@ class ArchiveReader(Protocol):
 class ArchiveStore(ArchiveReader, Store, Protocol):
     """A store under its archive's lock."""
 
+    @property
+    def place(self) -> Path:
+        """What the paths of recordings are relative to, for programs; in a bucket, nothing."""
+        ...
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Whole sentences about this place that a person should know."""
+        ...
+
     async def recover(self, catalogue: Catalogue) -> Sequence[Outcome]:
         """Bring the ledger what an earlier run had published when it was killed; clear the rest."""
         ...
@@ -103,6 +113,6 @@ class ArchiveStore(ArchiveReader, Store, Protocol):
         """Replace there what the ledger has forgotten."""
         ...
 
-    async def keep_sharing(self) -> None:
+    def keep_sharing(self) -> Coroutine[None, None, None]:
         """Share what is settled, again and again, until cancelled."""
         ...

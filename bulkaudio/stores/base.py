@@ -135,3 +135,7 @@ class Store(Protocol):
     async def free_bytes(self) -> int:
         """Space left for this user."""
         ...
+
+    def hurry(self) -> None:
+        """Try nothing again from now on: what cannot be kept at once stays open."""
+        ...

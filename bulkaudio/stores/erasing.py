@@ -149,8 +149,15 @@ def set_aside(folders: Folders) -> Iterator[tuple[str, str, Direction]]:
     except FileNotFoundError:
         return
     for name in names:
-        if (found := _ASIDE.fullmatch(name)) and (owner := conversation_id_of(found["stem"])):
-            yield name, owner, Direction(found["direction"])
+        if owner := aside_owner(name):
+            yield name, *owner
+
+
+def aside_owner(name: str) -> tuple[str, Direction] | None:
+    """Read the name of something set aside: whose it is; None for other names."""
+    found = _ASIDE.fullmatch(name)
+    owner = conversation_id_of(found["stem"]) if found else None
+    return None if found is None or owner is None else (owner, Direction(found["direction"]))
 
 
 def remains(folders: Folders) -> Iterator[tuple[str, Outcome | None]]:

@@ -44,6 +44,7 @@ class LocalStore(LocalReader):
     """Implements `bulkaudio.stores.archive.ArchiveStore`; made by `open`, used under the archive's lock."""
 
     _is_reading = False
+    notes: tuple[str, ...] = ()
 
     def __init__(self, folders: Folders, bench: Workbench, layout: Layout) -> None:
         super().__init__(folders, bench.pool, layout)
@@ -83,6 +84,16 @@ class LocalStore(LocalReader):
             pool=ThreadPoolExecutor(executor_threads, thread_name_prefix="store"),
         )
         return cls(folders, bench, layout)
+
+    @property
+    def place(self) -> Path:
+        """The root."""
+        return self.root
+
+    @property
+    def bench(self) -> Workbench:
+        """Where its temporary files are made."""
+        return self._bench
 
     async def stage(self, recording: Recording) -> LocalStaging:
         """Begin a temporary file; a recording that the layout has no path for is refused here."""
@@ -157,6 +168,9 @@ class LocalStore(LocalReader):
     async def note(self, entries: Sequence[register.Entry]) -> None:
         """Put entries into the register."""
         await self.within(lambda folders: register.append(folders, entries))
+
+    def hurry(self) -> None:
+        """Do nothing: a disk is never waited for."""
 
     async def share_ledger(self) -> None:
         """Do nothing: the ledger lies beside the recordings, as in the next two."""

@@ -19,6 +19,7 @@ from bulkaudio.model import Outcome
 from bulkaudio.naming import Layout, file_stem
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores import publishing, recovery, register
+from bulkaudio.stores.address import has_address
 from bulkaudio.stores.disk import SIDECAR_FOLDER, Folders, translated
 from bulkaudio.stores.inspection import Inspection, inspect, names
 
@@ -144,6 +145,6 @@ def is_empty(root: Path) -> bool:
             return True
         try:
             has_files = any(name.endswith(".wav") for name in names(folders))
-            return not has_files and not register.exists(folders)
+            return not (has_files or register.exists(folders) or has_address(folders))
         finally:
             folders.close()

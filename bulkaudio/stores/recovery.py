@@ -202,8 +202,7 @@ def set_aside(folders: Folders, path: PurePosixPath, recording: Recording) -> Pu
     Returns:
         Where it is now, relative to the archive.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    stem = f"{file_stem(recording.conversation_id)}.{recording.direction}.{stamp}"
+    stem = aside_stem(recording)
     aside = (STATE_FOLDER, DAMAGED_FOLDER)
     with (
         folders.opened(path.parent.parts) as from_fd,
@@ -216,6 +215,12 @@ def set_aside(folders: Folders, path: PurePosixPath, recording: Recording) -> Pu
         os.fsync(to_fd)
         os.fsync(from_fd)
     return PurePosixPath(*aside, name)
+
+
+def aside_stem(recording: Recording) -> str:
+    """Name something that is set aside now, without suffix: whose it is, and since when."""
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+    return f"{file_stem(recording.conversation_id)}.{recording.direction}.{stamp}"
 
 
 def _free_name(stem: str, folder_fd: int) -> str:

@@ -16,6 +16,7 @@ from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
 from bulkaudio.errors import ArchiveBusyError
+from bulkaudio.steps import Step, reach
 from bulkaudio.stores import register
 from bulkaudio.stores.disk import Folders
 from bulkaudio.stores.objects.bucket import Bucket
@@ -256,17 +257,22 @@ class Manifest:
 
     def _create(self, place: Place, body: Body) -> Put:
         key = self.bucket.url.key(part_path(place))
-        return self.bucket.put(key, body, facts={"sha256": body.sha256})
+        reach(Step.PART_PUT)
+        put = self.bucket.put(key, body, facts={"sha256": body.sha256})
+        reach(Step.PART_KEPT)
+        return put
 
     def _complete(self) -> None:
         """Let the generation count, then remove the older ones."""
         url, generation = self.bucket.url, self._mark.generation
         text = b"{}\n"
         body = Body(source=text, size=len(text), sha256=sha256(text).hexdigest())
+        reach(Step.GENERATION_MARK)
         self.bucket.put(url.key(mark_path(generation)), body, facts={})
         shelf = self._look()
         gone = [part_path(place) for place in shelf.outdated(generation)]
         gone += [mark_path(each) for each in shelf.marks if 1 < each < generation]
+        reach(Step.GENERATION_CLEAN)
         if gone:
             self.bucket.delete([url.key(path) for path in gone])
 

@@ -1,0 +1,249 @@
+"""
+Recordings in an object store, and what is known of them in a state folder on this machine.
+
+A recording is proven in the state folder's temporary folder, as on a local disk. What follows there
+is a sync and a name; here it is one put, which begins while others are still being fetched. The
+temporary file stays until the ledger has the recording: after a crash it says what may be in the
+bucket already. It is not synced: what a power cut takes of it, the object itself can tell.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from bulkaudio.model import Outcome, Recording
+from bulkaudio.naming import Layout
+from bulkaudio.settings import Elsewhere
+from bulkaudio.stores import recovery, register
+from bulkaudio.stores.base import Publication, Published, PublishError, Staged
+from bulkaudio.stores.erasing import Removal, Removed
+from bulkaudio.stores.local import LocalStore, fault_of
+from bulkaudio.stores.objects.bucket import Bucket
+from bulkaudio.stores.objects.manifest import Journal, Manifest
+from bulkaudio.stores.objects.objects import Listed, Objects, sidecar_path
+from bulkaudio.stores.objects.reading import ObjectReader, open_bucket
+from bulkaudio.stores.objects.things import Body
+from bulkaudio.stores.staging import LocalStaging, RecordingFile
+
+T = TypeVar("T")
+
+
+class ObjectStore(ObjectReader):
+    """
+    Implements `bulkaudio.stores.archive.ArchiveStore`; made by `open`, used under the archive's lock.
+
+    Attributes:
+        notes: Whole sentences about the bucket that a person should know.
+    """
+
+    def __init__(self, desk: LocalStore, bucket: Bucket, layout: Layout) -> None:
+        super().__init__(desk, Objects(bucket.url, layout, lambda: bucket))
+        self.notes: tuple[str, ...] = ()
+        self._desk = desk
+        self._bucket = bucket
+        self._kept: dict[str, Publication] = {}
+        self._manifest: Manifest | None = None
+
+    @classmethod
+    async def open(cls, root: Path, *, elsewhere: Elsewhere, layout: Layout) -> "ObjectStore":
+        """
+        Open the state folder and look the credentials up; nothing is requested.
+
+        Raises:
+            StorageError, UsageError: The folder cannot be written, or the address not be used.
+        """
+        bucket = await asyncio.to_thread(open_bucket, elsewhere)
+        return cls(await LocalStore.open(root, layout=layout), bucket, layout)
+
+    async def probe(self) -> None:
+        """Prove by a small object that this bucket can be written; raises `StorageError`."""
+        self.notes = (await self._run(self._bucket.probe)).notes
+
+    async def begin(self, journal: Journal) -> None:
+        """
+        Share what the ledger knows from here on, beginning with what an earlier run did not.
+
+        Raises:
+            ArchiveBusyError: Somebody else writes to this archive.
+        """
+        folders = await self._desk.within(lambda each: each)
+        manifest = Manifest(self._bucket, journal, folders, self._run_to_its_end)
+        await manifest.open()
+        await manifest.claim()
+        self._manifest = manifest
+
+    async def aclose(self) -> None:
+        """Let begun work end, remove what nobody wants any more, close. May be called again."""
+        self._bucket.halt()
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
+        await asyncio.shield(self._closing)
+        for name in self._kept:
+            # Kept and not in the ledger: the next start finds it by its temporary file.
+            self._desk.bench.live.pop(name, None)
+        await self._desk.aclose()
+
+    def hurry(self) -> None:
+        """Try nothing again from now on."""
+        self._bucket.halt()
+
+    async def stage(self, recording: Recording) -> LocalStaging:
+        """Begin a temporary file; a recording that the layout has no path for is refused here."""
+        if self.layout.needs_date:
+            self.layout.path(recording)
+        self._check_open()
+        return LocalStaging(self._desk.bench, recording, self._keep)
+
+    async def publish(self, batch: Sequence[Staged]) -> Sequence[Published]:
+        """Wait for the uploads of a batch; see `bulkaudio.stores.base.Store.publish`."""
+        durables = [staged.durable for staged in batch]
+        if durables:
+            # `wait`, because awaiting one would cancel the upload with the waiter.
+            await asyncio.wait(durables)
+        faults = [fault_of(each) for each in durables]
+        published = [
+            Published(
+                staged=staged,
+                path=Path(self.layout.path(staged.recording)),
+                result=self._kept[staged.temporary.name],
+            )
+            for staged, fault in zip(batch, faults, strict=True)
+            if fault is None
+        ]
+        first = next((fault for fault in faults if fault is not None), None)
+        if first is not None:
+            raise PublishError(first, published) from first
+        return published
+
+    async def forget(self, batch: Sequence[Published]) -> None:
+        """Drop the temporary files of a batch that is in the ledger."""
+        await self._desk.forget(batch)
+        for published in batch:
+            self._kept.pop(published.staged.temporary.name, None)
+
+    async def recover(self, catalogue: recovery.Catalogue) -> Sequence[Outcome]:
+        """
+        Bring the ledger what an earlier run had uploaded when it was killed; clear the rest.
+
+        It may itself be killed anywhere: temporary files are removed only when the ledger has what
+        they lead to.
+        """
+        outcomes = await self.left_behind(catalogue)
+        if outcomes:
+            await catalogue.settle(outcomes, None, datetime.now(UTC))
+        bench = self._desk.bench
+        await bench.run(partial(recovery.clear, bench))
+        return outcomes
+
+    async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
+        """Replace conversations' metadata; see `bulkaudio.stores.base.Store`."""
+
+        def write() -> list[bool]:
+            return self._each(lambda item: self._objects.write_sidecar(*item), list(texts.items()))
+
+        written = await self._desk.bench.run(write) if texts else []
+        return {
+            each: Path(sidecar_path(each))
+            for each, is_written in zip(texts, written, strict=True)
+            if not is_written
+        }
+
+    @property
+    def place(self) -> Path:
+        """Nothing: the paths of recordings are their keys below the prefix."""
+        return Path()
+
+    async def listed(self) -> AsyncIterator[Sequence[tuple[str, int | None]]]:
+        """Yield the same with sizes."""
+        page: Sequence[Listed]
+        async for page in self._pages(self._objects.listed):
+            yield page
+
+    async def remains(self) -> AsyncIterator[Sequence[tuple[str, Outcome | None]]]:
+        """Yield what is kept beside recordings; see `bulkaudio.stores.archive.ArchiveStore`."""
+        async for page in self._pages(self._objects.remains):
+            yield page
+
+    async def has_metadata(self) -> bool:
+        """Whether metadata was ever written."""
+        return await self._run(self._objects.has_metadata)
+
+    async def set_aside(self, path: PurePosixPath, recording: Recording) -> PurePosixPath:
+        """Move a damaged object out of the way, replacing nothing; return where it is now."""
+        return await self._run(lambda: self._objects.set_aside(path, recording))
+
+    async def erase(self, batch: Sequence[Removal]) -> Removed:
+        """Remove everything of a batch."""
+
+        def work() -> Removed:
+            doomed = dict(self._objects.doomed(batch))
+            looks = self._each(self._bucket.head, list(doomed))
+            found = [each for each in looks if each is not None]
+            self._objects.erase(found)
+            audio = [each for each in found if doomed[each.key]]
+            return Removed(
+                recordings=len(audio),
+                bytes=sum(each.size for each in audio),
+                metadata=len(found) - len(audio),
+            )
+
+        return await self._desk.bench.run(work)
+
+    async def note(self, entries: Sequence[register.Entry]) -> None:
+        """Put entries into the register, here and beside the recordings."""
+        await self._desk.note(entries)
+        if self._manifest is not None:
+            await self._manifest.share(is_whole=False)
+
+    async def share_ledger(self) -> None:
+        """Tell everything that is new in the ledger."""
+        if self._manifest is not None:
+            await self._manifest.share(is_whole=True)
+
+    async def share_ledger_anew(self) -> None:
+        """Tell everything once more, and nothing else."""
+        if self._manifest is not None:
+            await self._manifest.renew()
+
+    async def keep_sharing(self) -> None:
+        """Tell what is settled, again and again, until cancelled."""
+        if self._manifest is not None:
+            await self._manifest.keep_sharing()
+
+    def _keep(self, recording: Recording, file: RecordingFile) -> "asyncio.Future[None]":
+        def upload() -> None:
+            file.abandon()
+            body = Body(source=file.path, size=file.size, sha256=file.sha256())
+            self._kept[file.path.name] = self._objects.keep(recording, body)
+
+        return asyncio.get_running_loop().run_in_executor(self._pool, upload)
+
+    async def _run_to_its_end(self, work: Callable[[], T]) -> T:
+        self._check_open()
+        running = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        try:
+            return await asyncio.shield(running)
+        except asyncio.CancelledError:
+            await asyncio.wait([running])
+            with suppress(Exception):
+                running.result()
+            raise
+
+
+async def is_unused(elsewhere: Elsewhere) -> bool:
+    """Whether no archive is there: only then may a ledger begin."""
+
+    def look() -> bool:
+        url = elsewhere.url
+        bucket = open_bucket(elsewhere)
+        objects = Objects(url, Layout.parse("{direction}/{id}.wav"), lambda: bucket)
+        has_manifest = any(page for page in bucket.names(url.key(PurePosixPath(".bulkaudio"))))
+        return not has_manifest and not any(
+            name.endswith(".wav") for page in objects.listed() for name, _ in page
+        )
+
+    return await asyncio.to_thread(look)

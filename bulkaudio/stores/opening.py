@@ -1,0 +1,83 @@
+"""
+Which store an archive's recordings are in, and opening it.
+
+An archive whose recordings are in an object store says so in its ledger; a small file in the state
+folder says it as well, for the day on which that ledger is lost. Object stores take a library that
+is an extra of its own, which is imported only here, and only for an archive that needs it.
+"""
+
+import asyncio
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from bulkaudio.errors import UsageError
+from bulkaudio.naming import Layout, printable
+from bulkaudio.settings import Elsewhere
+from bulkaudio.stores.address import read_address
+from bulkaudio.stores.local import LocalStore
+
+if TYPE_CHECKING:
+    from bulkaudio.stores.objects.reading import ObjectReader
+    from bulkaudio.stores.objects.store import ObjectStore
+
+
+async def find_elsewhere(root: Path, asked: Elsewhere | None) -> Elsewhere | None:
+    """
+    Say where an archive's recordings are; None: in its own folder.
+
+    Args:
+        asked: What this run was told, which an archive that is there can contradict.
+
+    Raises:
+        UsageError: The archive is of another address, or of none.
+    """
+    kept = await asyncio.to_thread(read_address, root)
+    if asked is None:
+        return None if kept is None else Elsewhere(url=kept)
+    if kept is not None:
+        check_address(str(kept), asked, root)
+    elif not await LocalStore.is_empty(root):
+        check_address(None, asked, root)
+    return asked
+
+
+def check_address(kept: str | None, asked: Elsewhere, root: Path) -> None:
+    """Hold a run to the address that its state folder is of; raises `UsageError`."""
+    if kept == str(asked.url):
+        return
+    what = "recordings of its own" if kept is None else f"what is known of {printable(kept, 200)}"
+    raise UsageError(
+        f"{root} holds {what}, and this run asks for {asked.url}",
+        fix="use a state folder (--state-dir) for one address only, or give the address it is of",
+    )
+
+
+async def is_unused(elsewhere: Elsewhere) -> bool:
+    """Whether no archive is at that address: only then may a ledger begin."""
+    found: bool = await _objects().is_unused(elsewhere)
+    return found
+
+
+async def open_elsewhere(root: Path, elsewhere: Elsewhere, layout: Layout) -> "ObjectStore":
+    """Open the store of an archive whose state folder is `root`."""
+    store = await _objects().ObjectStore.open(root, elsewhere=elsewhere, layout=layout)
+    return cast("ObjectStore", store)
+
+
+async def read_elsewhere(root: Path, elsewhere: Elsewhere, layout: Layout) -> "ObjectReader":
+    """Look into such an archive; nothing is requested before something is asked for."""
+    store = await _objects().ObjectReader.reading(root, elsewhere=elsewhere, layout=layout)
+    return cast("ObjectReader", store)
+
+
+def _objects() -> Any:
+    try:
+        return import_module("bulkaudio.stores.objects.store")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "obstore":
+            raise
+        raise UsageError(
+            "object stores need the package obstore, which is not installed",
+            fix="pip install 'bulkaudio[objects]'",
+        ) from error
