@@ -52,6 +52,7 @@ STOREYS = [
         "place",
         "listings",
         "verify",
+        "found",
         "rebuild",
     ],
     ["observe"],

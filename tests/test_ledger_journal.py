@@ -152,7 +152,7 @@ async def test_what_is_there_is_held_to_what_was_told(tmp_path: Path) -> None:
         kept, others = await ledger.restoring.familiar(there)
         assert kept == {"combined/CA1.wav"}
         assert [name for name, _ in others] == ["combined/CA2.wav"]
-        lost = await ledger.restoring.lost(0, 10)
+        lost = await ledger.restoring.lost(0, 3, 10)
         assert [row.recording.conversation_id for row in lost] == ["CA2", "CA3"]
         assert await ledger.restoring.saved() == (3, 300)
 

@@ -13,9 +13,10 @@ import pytest
 
 from bulkaudio.archive import Identity, open_archive, redacted_of
 from bulkaudio.errors import ArchiveBusyError, LedgerError, StorageError, UsageError
+from bulkaudio.found import Progress, Report
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Status
-from bulkaudio.rebuild import Progress, Report, rebuild
+from bulkaudio.rebuild import rebuild
 from bulkaudio.remember import LISTING_PIN
 from bulkaudio.simulator.calls import Calls
 from bulkaudio.simulator.server import Simulator

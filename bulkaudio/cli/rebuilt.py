@@ -18,13 +18,13 @@ from bulkaudio.cli.findings import (
     damage_table,
 )
 from bulkaudio.cli.typed import program, quoted
+from bulkaudio.found import Progress, Report
 from bulkaudio.interrupted import finishing
 from bulkaudio.model import Direction
 from bulkaudio.naming import printable
 from bulkaudio.observe.page import plural
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes
-from bulkaudio.rebuild import Progress, Report
 from bulkaudio.remember import LISTING_PIN
 
 SCHEMA = "bulkaudio.rebuild/1"

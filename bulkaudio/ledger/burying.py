@@ -25,7 +25,8 @@ def bury(connection: sqlite3.Connection, burials: Sequence[Burial]) -> None:
     """Bring tombstones to a ledger that does not know them."""
     connection.executemany(
         "INSERT INTO recordings (conversation_id, direction, status, started_at, first_seen_at, "
-        "purged_at) VALUES (?, ?, 'purged', ?, ?, ?) ON CONFLICT DO NOTHING",
+        "purged_at) VALUES (?, ?, 'purged', ?, ?, ?) ON CONFLICT DO UPDATE SET status = 'purged', "
+        "reason = 'purging', next_try_at = NULL WHERE recordings.status <> 'purged'",
         [
             (
                 each.conversation_id,
@@ -42,6 +43,12 @@ def bury(connection: sqlite3.Connection, burials: Sequence[Burial]) -> None:
         "INSERT INTO tombstones (conversation_id, purged_at, is_done) VALUES (?, ?, 1) "
         "ON CONFLICT DO NOTHING",
         [(each.conversation_id, text_of(each.at)) for each in burials if each.is_whole],
+    )
+    # Of what another ledger had told before it was erased.
+    connection.executemany(
+        "UPDATE recordings SET status = 'purged', reason = 'purging', next_try_at = NULL "
+        "WHERE conversation_id = ? AND status <> 'purged'",
+        [(each.conversation_id,) for each in burials if each.is_whole],
     )
 
 

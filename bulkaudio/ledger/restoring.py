@@ -30,7 +30,7 @@ _COLUMNS = tuple(SELECT.removeprefix("SELECT ").removesuffix(" FROM recordings")
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 _LOST = (
-    f"{SELECT} WHERE id > ? AND status = 'saved' AND id NOT IN (SELECT id FROM seen) "  # noqa: S608  ours
+    f"{SELECT} WHERE id > ? AND id <= ? AND status = 'saved' AND id NOT IN (SELECT id FROM seen) "  # noqa: S608  ours
     "ORDER BY id LIMIT ?"
 )
 
@@ -69,12 +69,17 @@ class Restoring:
         """
         return await self._database.read(partial(_familiar, sightings=sightings))
 
-    async def lost(self, after: int, limit: int) -> Sequence[LedgerRow]:
-        """Return a page of rows called saved that `familiar` was never told the right size of."""
+    async def lost(self, after: int, upto: int, limit: int) -> Sequence[LedgerRow]:
+        """
+        Return a page of rows called saved that `familiar` was never told the right size of.
+
+        Args:
+            after, upto: Rowids; the first is not in it.
+        """
 
         def find(connection: sqlite3.Connection) -> Sequence[LedgerRow]:
             _make_seen(connection)
-            return [row_of(values) for values in connection.execute(_LOST, (after, limit))]
+            return [row_of(values) for values in connection.execute(_LOST, (after, upto, limit))]
 
         return await self._database.read(find)
 

@@ -20,9 +20,9 @@ from bulkaudio.steps import Step, reach
 from bulkaudio.stores import register
 from bulkaudio.stores.disk import Folders
 from bulkaudio.stores.objects.bucket import Bucket
+from bulkaudio.stores.objects.history import REGISTER, shelf_of
 from bulkaudio.stores.objects.marks import Mark, Standing
 from bulkaudio.stores.objects.parts import (
-    MANIFEST_FOLDER,
     Entry,
     Head,
     Place,
@@ -34,8 +34,6 @@ from bulkaudio.stores.objects.parts import (
 from bulkaudio.stores.objects.things import Body, Put
 
 T = TypeVar("T")
-
-REGISTER = "register"
 
 ROWS_PER_PART = 1000
 SHARE_S = 30.0
@@ -246,14 +244,7 @@ class Manifest:
         return Body(source=text, size=len(text), sha256=sha256(text).hexdigest())
 
     def _look(self) -> Shelf:
-        url = self.bucket.url
-        paths = (
-            path
-            for page in self.bucket.names(url.key(MANIFEST_FOLDER))
-            for found in page
-            if (path := url.path(found.key)) is not None
-        )
-        return Shelf.of(paths)
+        return shelf_of(self.bucket)
 
     def _create(self, place: Place, body: Body) -> Put:
         key = self.bucket.url.key(part_path(place))

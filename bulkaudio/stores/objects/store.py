@@ -8,7 +8,7 @@ bucket already. It is not synced: what a power cut takes of it, the object itsel
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -23,8 +23,10 @@ from bulkaudio.stores.base import Publication, Published, PublishError, Staged
 from bulkaudio.stores.erasing import Removal, Removed
 from bulkaudio.stores.local import LocalStore, fault_of
 from bulkaudio.stores.objects.bucket import Bucket
+from bulkaudio.stores.objects.history import History
 from bulkaudio.stores.objects.manifest import Journal, Manifest
 from bulkaudio.stores.objects.objects import Listed, Objects, sidecar_path
+from bulkaudio.stores.objects.parts import Entry
 from bulkaudio.stores.objects.reading import ObjectReader, open_bucket
 from bulkaudio.stores.objects.things import Body
 from bulkaudio.stores.staging import LocalStaging, RecordingFile
@@ -75,6 +77,21 @@ class ObjectStore(ObjectReader):
         await manifest.open()
         await manifest.claim()
         self._manifest = manifest
+
+    async def learn(self, take: Callable[[Sequence[Entry]], Awaitable[int]]) -> History:
+        """
+        Hand over what the manifest tells, in its order; `take` says how much of it cannot be.
+
+        Returns:
+            What was read, which knows what is missing and where to go on from.
+        """
+        history = History(self._bucket, await self._desk.within(lambda each: each))
+        refused = 0
+        async for entries in self._pages(history.entries):
+            refused += await take(entries)
+        if refused:
+            history.chain.faults.append(f"{refused} lines are none that bulkaudio wrote")
+        return history
 
     async def aclose(self) -> None:
         """Let begun work end, remove what nobody wants any more, close. May be called again."""
