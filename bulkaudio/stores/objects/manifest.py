@@ -10,7 +10,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Protocol, TypeVar
@@ -103,9 +103,6 @@ class Manifest:
     journal: Journal
     folders: Folders
     run: Runs
-    _: KW_ONLY
-    rows_per_part: int = ROWS_PER_PART
-    share_s: float = SHARE_S
     _mark: Mark = field(default_factory=Mark, init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
@@ -161,9 +158,9 @@ class Manifest:
         while True:
             await asyncio.sleep(LOOK_S)
             waiting = await self.journal.waiting()
-            if waiting >= self.rows_per_part or (waiting and loop.time() - last >= self.share_s):
+            if waiting >= ROWS_PER_PART or (waiting and loop.time() - last >= SHARE_S):
                 await self.share(is_whole=False)
-            if not waiting or waiting >= self.rows_per_part:
+            if not waiting or waiting >= ROWS_PER_PART:
                 last = loop.time()
 
     async def renew(self) -> None:
@@ -185,7 +182,7 @@ class Manifest:
 
     async def _share(self, *, is_whole: bool, is_claim: bool) -> None:
         while True:
-            at, limit = self._mark.register_bytes, self.rows_per_part
+            at, limit = self._mark.register_bytes, ROWS_PER_PART
             lines, end = await self.run(lambda: register.read_from(self.folders, at, limit))  # noqa: B023  awaited at once
             changes = await self.journal.changes(limit, is_whole=is_whole)
             entries = [*({REGISTER: line} for line in lines), *changes.entries]
