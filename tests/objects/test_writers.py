@@ -1,0 +1,180 @@
+"""Who may write to an archive in a bucket: one state folder, and the one it always was."""
+
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bulkaudio import archive as archive_room
+from bulkaudio.archive import Identity, open_archive
+from bulkaudio.errors import ArchiveBusyError, LedgerError, UsageError
+from bulkaudio.ledger.journal import STORE_PIN
+from bulkaudio.object_url import ObjectUrl
+from bulkaudio.place import archive_place
+from bulkaudio.rebuild import rebuild
+from bulkaudio.settings import Elsewhere
+from bulkaudio.stores import opening
+from bulkaudio.stores.objects.bucket import Bucket
+from tests.objects.folder_bucket import FolderBucket
+from tests.test_ledger_journal import saved
+
+URL = ObjectUrl("s3", "bucket", "calls")
+HERE = Elsewhere(url=URL)
+UK = Identity(region="uk", agent="PROJECT-1")
+NOW = datetime(2026, 11, 27, 3, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderBucket:
+    """Keep every address in folders of its own."""
+    monkeypatch.setattr(
+        Bucket, "open", lambda url, _: FolderBucket(url, tmp_path / "cloud" / url.state_name())
+    )
+    return FolderBucket(URL, tmp_path / "cloud" / URL.state_name())
+
+
+async def test_the_archive_remembers_its_address(tmp_path: Path) -> None:
+    """Without being told again, and refuses another, or to be one of its own."""
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as held:
+        await held.bind(UK)
+        assert (await held.remembered())[STORE_PIN] == "s3://bucket/calls"
+    async with open_archive(tmp_path / "a") as held:
+        assert held.store.place == Path()
+    other = Elsewhere(url=ObjectUrl("s3", "bucket", "others"))
+    with pytest.raises(UsageError, match="s3://bucket/calls, and this run asks for s3://bucket/o"):
+        async with open_archive(tmp_path / "a", elsewhere=other):
+            pass
+    (tmp_path / "a" / ".bulkaudio" / "store").unlink()
+    with pytest.raises(UsageError, match="s3://bucket/calls, and this run asks for s3://bucket/o"):
+        async with open_archive(tmp_path / "a", elsewhere=other):
+            pass
+    async with open_archive(tmp_path / "a") as held:
+        assert held.store.place == Path()
+    assert (tmp_path / "a" / ".bulkaudio" / "store").read_text() == "s3://bucket/calls\n"
+
+
+async def test_a_folder_of_recordings_stays_one(tmp_path: Path) -> None:
+    """An archive on disk is not turned into a state folder."""
+    async with open_archive(tmp_path / "a") as held:
+        await held.bind(UK)
+    with pytest.raises(UsageError, match="recordings of its own"):
+        async with open_archive(tmp_path / "a", elsewhere=HERE):
+            pass
+    (tmp_path / "b" / "user").mkdir(parents=True)
+    (tmp_path / "b" / "user" / "CA1.wav").touch()
+    with pytest.raises(UsageError, match="recordings of its own"):
+        async with open_archive(tmp_path / "b", elsewhere=HERE):
+            pass
+
+
+async def test_a_second_state_folder(tmp_path: Path) -> None:
+    """It has to learn what is there first; the one that was before is refused from then on."""
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as first:
+        await first.bind(UK)
+        with pytest.raises(LedgerError, match="its ledger is not in") as caught:
+            async with open_archive(tmp_path / "b", elsewhere=HERE):
+                pass
+        assert "bulkaudio rebuild s3://bucket/calls" in (caught.value.fix or "")
+        await rebuild(tmp_path / "b", elsewhere=HERE)
+        async with open_archive(tmp_path / "b"):
+            pass
+        await first.ledger.settle([saved("CA1")], None, NOW)
+        with pytest.raises(
+            ArchiveBusyError, match="another run writes to s3://bucket/calls"
+        ) as busy:
+            await first.store.share_ledger()
+        assert busy.value.exit_code == 75
+    with pytest.raises(ArchiveBusyError, match="not its own"):
+        async with open_archive(tmp_path / "a"):
+            pass
+    async with open_archive(tmp_path / "a", is_brief=True) as held:
+        assert await held.ledger.totals()
+    # By force it becomes the one that counts.
+    await rebuild(tmp_path / "a", is_forced=True)
+    async with open_archive(tmp_path / "a"):
+        pass
+    with pytest.raises(ArchiveBusyError):
+        async with open_archive(tmp_path / "b"):
+            pass
+
+
+async def test_two_that_begin_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both find nothing there; the first part has room for one."""
+
+    async def yes(_: Elsewhere) -> bool:
+        return True
+
+    monkeypatch.setattr(archive_room, "is_unused", yes)
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(open_archive(tmp_path / "a", elsewhere=HERE))
+        with pytest.raises(ArchiveBusyError):
+            await stack.enter_async_context(open_archive(tmp_path / "b", elsewhere=HERE))
+
+
+async def test_a_part_whose_answer_was_lost(tmp_path: Path, bucket: FolderBucket) -> None:
+    """It arrived, and its writer did not learn it: it is known again, and nothing is told twice wrong."""
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as held:
+        await held.bind(UK)
+        await held.ledger.settle([saved("CA1")], None, NOW)
+        await held.store.share_ledger()
+        mark = await held.ledger.journal.begin()
+        await held.ledger.settle([saved("CA2")], None, NOW)
+        await held.store.share_ledger()
+        assert mark is not None
+    # The ledger of a moment before: the part was intended, and is there.
+    before = {path for path in bucket.objects() if "manifest" in path}
+    async with open_archive(tmp_path / "a"):
+        pass
+    assert {path for path in bucket.objects() if "manifest" in path} > before
+
+
+async def test_obstore_may_be_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fix is an extra; archives on disk do without."""
+
+    def missing(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'obstore'", name="obstore")
+
+    monkeypatch.setattr(opening, "import_module", missing)
+    async with open_archive(tmp_path / "a"):
+        pass
+    with pytest.raises(UsageError, match="obstore, which is not installed") as caught:
+        async with open_archive(tmp_path / "b", elsewhere=HERE):
+            pass
+    assert caught.value.fix == "pip install 'bulkaudio[objects]'"
+
+
+async def test_a_wrong_agent_leaves_nothing_told(tmp_path: Path, bucket: FolderBucket) -> None:
+    """What began anew here begins anew there."""
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as held:
+        await held.bind(Identity(region="uk", agent="WRONG"))
+        await held.store.share_ledger()
+        assert b"WRONG" in b"".join(bucket.objects().values())
+        await held.bind(UK)
+        assert (await held.remembered())[STORE_PIN] == "s3://bucket/calls"
+        assert b"WRONG" not in b"".join(bucket.objects().values())
+
+
+def test_places() -> None:
+    """A folder, an address with a folder of its own, and what is neither."""
+    assert archive_place("calls", environ={}) == (Path("calls"), None)
+    root, url = archive_place("s3://bucket/calls", environ={"HOME": "/home/x"})
+    assert url == URL
+    assert root == Path("/home/x/.local/state/bulkaudio") / URL.state_name()
+    root, _ = archive_place("s3://bucket/calls", environ={"XDG_STATE_HOME": "/var/s", "HOME": "/x"})
+    assert root == Path("/var/s/bulkaudio") / URL.state_name()
+    root, _ = archive_place("s3://bucket/calls", Path("here"), environ={})
+    assert root == Path("here")
+    with pytest.raises(UsageError, match="no home folder"):
+        archive_place("s3://bucket/calls", environ={"XDG_STATE_HOME": "relative"})
+    with pytest.raises(UsageError, match="this archive is a folder"):
+        archive_place("calls", Path("here"))
+
+
+def test_a_disk_alone_needs_no_obstore() -> None:
+    """Importing what opens archives does not import what only some of them need."""
+    import subprocess
+    import sys
+
+    script = "import bulkaudio.archive, bulkaudio.rebuild, sys; assert 'obstore' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
