@@ -61,6 +61,8 @@ def download(
     Download recordings and wait for the end, as the command ``download`` does.
 
     Args:
+        out: A folder, or the address of an object store such as ``s3://BUCKET/PREFIX``; for that one,
+            `state_dir` is the folder of lock and ledger, else one in the user's home.
         csv: Conversation ids; None lists them.
         since: Start of the window to list; None goes on where the last listing ended. Naive times
             and texts are in `tz`, UTC when that is not given.

@@ -13,12 +13,14 @@ from bulkaudio.errors import UsageError
 from bulkaudio.keys import KeyFinder
 from bulkaudio.model import Direction, Metadata
 from bulkaudio.naming import printable
+from bulkaudio.place import archive_place
 from bulkaudio.quantities import parse_bytes, parse_duration
 from bulkaudio.settings import (
     ApiKey,
     Budgets,
     Connection,
     DownloadRequest,
+    Elsewhere,
     ListingQuery,
     Pace,
     Place,
@@ -85,6 +87,7 @@ class DownloadChoices(ConnectionOptions, RunChoices, total=False):
     lookback_s: float | str | None
     limit: int | None
     layout: str | None
+    state_dir: str | Path | None
 
 
 def refuse_unknown(choices: Mapping[str, object], kind: type, *own: str) -> None:
@@ -184,11 +187,7 @@ def download_request(
         metadata=_metadata(choices.get("metadata")),
         limit=choices.get("limit"),
         fail_on_empty=_or(choices.get("fail_on_empty"), default=False),
-        place=Place(
-            out=_folder(out),
-            layout=choices.get("layout"),
-            min_free_bytes=min_free_bytes(choices),
-        ),
+        place=_place(out, choices),
         pace=_pace(choices, parse_zone(_or(choices.get("tz"), "UTC"))),
         budgets=_budgets(choices),
         audio_url=choices.get("audio_url") or os.environ.get("BULKAUDIO_AUDIO_URL"),
@@ -339,16 +338,19 @@ def _path(name: str, given: str | Path | None) -> Path | None:
     return Path(given)
 
 
-def _folder(given: str | Path) -> Path:
-    folder = _path("out", given)
-    if folder is None or not str(given):
+def _place(given: str | Path, choices: DownloadChoices) -> Place:
+    if _path("out", given) is None or not str(given):
         raise UsageError("out is missing, the folder to keep recordings in", fix="give a folder")
-    if "://" in str(given):
-        raise UsageError(
-            f"out is a URL ({printable(str(given))}), and this version keeps recordings in folders only",
-            fix="name a folder, and copy it to the object store with its own tool",
-        )
-    return folder
+    out, url = archive_place(str(given), _path("state_dir", choices.get("state_dir")))
+    ca_bundle = _path("ca_bundle", choices.get("ca_bundle"))
+    return Place(
+        out=out,
+        elsewhere=None
+        if url is None
+        else Elsewhere(url=url, ca_bundle=ca_bundle, proxy=choices.get("proxy")),
+        layout=choices.get("layout"),
+        min_free_bytes=min_free_bytes(choices),
+    )
 
 
 def _moment(
