@@ -297,7 +297,7 @@ WRONG_FOR_DOWNLOAD: dict[str, dict[str, Any]] = {
     "account": {"account": 5},
     "region": {"region": ""},
     "layout": {"layout": 5},
-    "out": {"out": "s3://bucket/calls"},
+    "recordings elsewhere": {"out": "ftp://bucket/calls"},
     "out empty": {"out": ""},
     "csv": {"csv": 5},
     "lookback_s": {"lookback_s": "-2h"},

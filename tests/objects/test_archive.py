@@ -219,7 +219,7 @@ async def test_holds_survive_a_lost_state_folder(tmp_path: Path) -> None:
         assert (await cloud.download()).code == 0
         held, other = cloud.simulator.calls.ids()[:2]
         csv = write_csv(tmp_path / "held.csv", [held])
-        assert (await cloud.run("hold", cloud.state, "--ids", csv)).code == 0
+        assert (await cloud.run("hold", cloud.state, "add", "--ids", csv)).code == 0
         cloud.lose_state()
         assert (await cloud.rebuild()).code == 0
         words = ("--id", held, "--id", other, "--yes")
