@@ -27,7 +27,7 @@ from bulkaudio.stores.address import write_address
 from bulkaudio.stores.archive import ArchiveStore
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
-from bulkaudio.stores.opening import find_elsewhere, open_elsewhere
+from bulkaudio.stores.opening import find_elsewhere, is_unused, open_elsewhere
 
 
 def ignore(_: Progress) -> None:
@@ -58,8 +58,13 @@ async def rebuild(
     """
     chosen = Layout.parse(layout) if layout is not None else None
     elsewhere = await find_elsewhere(root, elsewhere)
-    is_there = elsewhere is not None or await asyncio.to_thread(is_archive, root)
-    if not is_there and await LocalStore.is_empty(root):
+    is_there = not await LocalStore.is_empty(root) or await asyncio.to_thread(is_archive, root)
+    if not is_there and elsewhere is not None and await is_unused(elsewhere):
+        raise UsageError(
+            f"there is no archive of bulkaudio at {elsewhere.url}",
+            fix="name the address that was given as --out",
+        )
+    if not is_there and elsewhere is None:
         raise UsageError(
             f"{root} is not an archive of bulkaudio",
             fix="name the folder that was given as --out",

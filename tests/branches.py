@@ -22,8 +22,9 @@ TESTS = (
     *("purge", "purge_interrupted"),
     *("local_store", "store_edges"),
     *("doctor_archive", "rehearsal", "plan", "gaps", "metrics", "bandwidth"),
-    *("ledger_looks", "trial_and_glance", "readonly_archive"),
+    *("ledger_looks", "trial_and_glance", "readonly_archive", "ledger_journal"),
 )
+OTHERS = ("tests/objects/test_writers.py",)
 
 
 def main() -> None:
@@ -37,7 +38,7 @@ def main() -> None:
             if code:
                 raise SystemExit(code)
 
-        files = [f"tests/test_{name}.py" for name in TESTS]
+        files = [*(f"tests/test_{name}.py" for name in TESTS), *OTHERS]
         coverage("run", "--branch", "-m", "pytest", "-n", "0", "-q", *files)
         included = ",".join(f"bulkaudio/{name}{'' if '*' in name else '.py'}" for name in MODULES)
         coverage("report", "--show-missing", "--fail-under=100", f"--include={included}")

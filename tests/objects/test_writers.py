@@ -1,5 +1,6 @@
 """Who may write to an archive in a bucket: one state folder, and the one it always was."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -7,14 +8,15 @@ from pathlib import Path
 import pytest
 
 from bulkaudio import archive as archive_room
-from bulkaudio.archive import Identity, open_archive
-from bulkaudio.errors import ArchiveBusyError, LedgerError, UsageError
+from bulkaudio.archive import Identity, look_into, open_archive
+from bulkaudio.errors import ArchiveBusyError, LedgerError, StorageError, UsageError
 from bulkaudio.ledger.journal import STORE_PIN
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.place import archive_place
 from bulkaudio.rebuild import rebuild
 from bulkaudio.settings import Elsewhere
 from bulkaudio.stores import opening
+from bulkaudio.stores.objects import manifest
 from bulkaudio.stores.objects.bucket import Bucket
 from tests.objects.folder_bucket import FolderBucket
 from tests.test_ledger_journal import saved
@@ -88,8 +90,8 @@ async def test_a_second_state_folder(tmp_path: Path) -> None:
     with pytest.raises(ArchiveBusyError, match="not its own"):
         async with open_archive(tmp_path / "a"):
             pass
-    async with open_archive(tmp_path / "a", is_brief=True) as held:
-        assert await held.ledger.totals()
+    async with look_into(tmp_path / "a") as seen:
+        assert await seen.ledger.totals()
     # By force it becomes the one that counts.
     await rebuild(tmp_path / "a", is_forced=True)
     async with open_archive(tmp_path / "a"):
@@ -153,6 +155,57 @@ async def test_a_wrong_agent_leaves_nothing_told(tmp_path: Path, bucket: FolderB
         await held.bind(UK)
         assert (await held.remembered())[STORE_PIN] == "s3://bucket/calls"
         assert b"WRONG" not in b"".join(bucket.objects().values())
+
+
+async def test_parts_come_by_size_and_by_age(
+    tmp_path: Path, bucket: FolderBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A part for every so many rows at once, and otherwise one for all that is some time old."""
+    monkeypatch.setattr(manifest, "LOOK_S", 0.01)
+    monkeypatch.setattr(manifest, "ROWS_PER_PART", 4)
+    monkeypatch.setattr(manifest, "SHARE_S", 0.4)
+
+    def parts() -> int:
+        return sum("manifest" in path for path in bucket.objects())
+
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as held, asyncio.TaskGroup() as group:
+        await held.bind(UK)
+        await held.store.share_ledger()
+        before = parts()
+        sharing = group.create_task(held.store.keep_sharing())
+        await held.ledger.settle([saved(f"CA{n}") for n in range(6)], None, NOW)
+        await asyncio.sleep(0.2)
+        assert parts() == before + 2
+        for number in range(3):
+            await held.ledger.settle([saved(f"CB{number}")], None, NOW)
+            await asyncio.sleep(0.05)
+        assert parts() == before + 2
+        await asyncio.sleep(0.6)
+        assert parts() == before + 3
+        sharing.cancel()
+
+
+async def test_there_is_nothing_to_rebuild(tmp_path: Path) -> None:
+    """A mistyped address makes no archive."""
+    with pytest.raises(UsageError, match="no archive of bulkaudio at s3://bucket/calls"):
+        await rebuild(tmp_path / "a", elsewhere=HERE)
+    assert not (tmp_path / "a").exists()
+
+
+async def test_a_look_needs_no_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What only the ledger tells is told without credentials; what was uploaded last is seen."""
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as held:
+        await held.bind(UK)
+
+    def refuse(*_: object) -> FolderBucket:
+        raise StorageError("no credentials")
+
+    monkeypatch.setattr(Bucket, "open", refuse)
+    async with look_into(tmp_path / "a") as seen:
+        assert (await seen.remembered())[STORE_PIN] == str(URL)
+        assert await seen.store.free_bytes() > 0
+        with pytest.raises(StorageError, match="no credentials"):
+            await seen.store.has_sidecar(["CA1"])
 
 
 def test_places() -> None:

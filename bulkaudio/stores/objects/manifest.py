@@ -158,9 +158,10 @@ class Manifest:
         while True:
             await asyncio.sleep(LOOK_S)
             waiting = await self.journal.waiting()
-            if waiting >= ROWS_PER_PART or (waiting and loop.time() - last >= SHARE_S):
+            is_due = waiting >= ROWS_PER_PART or loop.time() - last >= SHARE_S
+            if waiting and is_due:
                 await self.share(is_whole=False)
-            if not waiting or waiting >= ROWS_PER_PART:
+            if is_due or not waiting:
                 last = loop.time()
 
     async def renew(self) -> None:
@@ -170,6 +171,9 @@ class Manifest:
         The last part of the old generation keeps a writer that was away from going on there.
         """
         async with self._turn:
+            # Killed before there is a new generation, the next start makes one.
+            self._mark = replace(self._mark, standing=Standing.SPOILT)
+            await self.journal.mark(self._mark.to_json())
             shelf = await self.run(self._look)
             generation = max(self._mark.generation, *(place[0] for place in shelf.places), 1) + 1
             if self._mark.number:

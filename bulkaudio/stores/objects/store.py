@@ -17,16 +17,17 @@ from typing import TypeVar
 
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout
-from bulkaudio.settings import Elsewhere
+from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
 from bulkaudio.stores import recovery, register
 from bulkaudio.stores.base import Publication, Published, PublishError, Staged
+from bulkaudio.stores.disk import translated
 from bulkaudio.stores.erasing import Removal, Removed
 from bulkaudio.stores.local import LocalStore, fault_of
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.history import History
 from bulkaudio.stores.objects.manifest import Journal, Manifest
 from bulkaudio.stores.objects.objects import Listed, Objects, sidecar_path
-from bulkaudio.stores.objects.parts import Entry
+from bulkaudio.stores.objects.parts import MANIFEST_FOLDER, Entry
 from bulkaudio.stores.objects.reading import ObjectReader, open_bucket
 from bulkaudio.stores.objects.things import Body
 from bulkaudio.stores.staging import LocalStaging, RecordingFile
@@ -235,7 +236,8 @@ class ObjectStore(ObjectReader):
         def upload() -> None:
             file.abandon()
             body = Body(source=file.path, size=file.size, sha256=file.sha256())
-            self._kept[file.path.name] = self._objects.keep(recording, body)
+            with translated(file.path):
+                self._kept[file.path.name] = self._objects.keep(recording, body)
 
         return asyncio.get_running_loop().run_in_executor(self._pool, upload)
 
@@ -257,8 +259,8 @@ async def is_unused(elsewhere: Elsewhere) -> bool:
     def look() -> bool:
         url = elsewhere.url
         bucket = open_bucket(elsewhere)
-        objects = Objects(url, Layout.parse("{direction}/{id}.wav"), lambda: bucket)
-        has_manifest = any(page for page in bucket.names(url.key(PurePosixPath(".bulkaudio"))))
+        objects = Objects(url, Layout.parse(DEFAULT_LAYOUT), lambda: bucket)
+        has_manifest = any(bucket.names(url.key(MANIFEST_FOLDER)))
         return not has_manifest and not any(
             name.endswith(".wav") for page in objects.listed() for name, _ in page
         )
