@@ -119,6 +119,7 @@ async def test_a_ledger_learns_what_another_told(tmp_path: Path) -> None:
         assert await ledger.pins() == {"region": "uk"}
         assert await ledger.high_water("everything") == high_water
         good = changes.entries[0]["recording"]
+        [listed] = [each["listing"] for each in changes.entries if "listing" in each]
         bad: list[dict[str, Any]] = [
             {"recording": {**good, "path": "../../etc/passwd"}},
             {"recording": {**good, "conversation_id": "../x"}},
@@ -131,6 +132,8 @@ async def test_a_ledger_learns_what_another_told(tmp_path: Path) -> None:
             {"recording": {**good, "started_at": "2026-11-27T03:00:00"}},
             {"recording": []},
             {"listing": {"scope": "x", "until": 17}},
+            {"listing": {**listed, "scope": 7}},
+            {"listing": {**listed, "since": "2026-11-27T03:00:00"}},
             {"listing": {"until": "2026-11-27T03:00:00Z"}},
             {"pins": {"region": 7}},
             {"other": {}},

@@ -21,6 +21,7 @@ from bulkaudio.ledger.rows import (
     instant_of,
     row_of,
     text_of,
+    text_or_none,
     time_of,
 )
 from bulkaudio.model import Recording, Status
@@ -128,7 +129,10 @@ def _take_recording(connection: sqlite3.Connection, told: Mapping[str, Any]) -> 
 
 def _check(row: LedgerRow) -> None:
     """Refuse what would lead out of the archive, or call something saved that nobody can find."""
-    times = (row.recording.started_at, row.first_seen_at, row.saved_at, row.next_try_at)
+    times = (
+        *(row.recording.started_at, row.first_seen_at, row.saved_at, row.next_try_at),
+        row.purged_at,
+    )
     if not is_conversation_id(str(row.recording.conversation_id)):
         raise ValueError("no conversation id")
     if any(each is not None and each.tzinfo is None for each in times):
@@ -146,7 +150,7 @@ def _check(row: LedgerRow) -> None:
 
 def _take_listing(connection: sqlite3.Connection, told: Mapping[str, Any]) -> None:
     values = {name: told.get(name) for name in LISTING_COLUMNS}
-    time_of(values["since"])
+    values["since"] = text_or_none(time_of(values["since"]))
     for name in ("until", "started_at", "finished_at"):
         values[name] = text_of(instant_of(str(values[name])))
     if not isinstance(values["scope"], str):

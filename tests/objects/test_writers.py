@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
@@ -16,8 +16,10 @@ from bulkaudio.place import archive_place
 from bulkaudio.rebuild import rebuild
 from bulkaudio.settings import Elsewhere
 from bulkaudio.stores import opening
+from bulkaudio.stores.base import Publication, Staged
 from bulkaudio.stores.objects import manifest
 from bulkaudio.stores.objects.bucket import Bucket
+from tests.audio import wav_of
 from tests.objects.folder_bucket import FolderBucket
 from tests.test_ledger_journal import saved
 
@@ -137,6 +139,12 @@ async def test_obstore_may_be_missing(tmp_path: Path, monkeypatch: pytest.Monkey
     def missing(_: str) -> None:
         raise ModuleNotFoundError("No module named 'obstore'", name="obstore")
 
+    def broken(_: str) -> None:
+        raise ModuleNotFoundError("No module named 'other'", name="other")
+
+    monkeypatch.setattr(opening, "import_module", broken)
+    with pytest.raises(ModuleNotFoundError, match="other"):
+        await opening.is_unused(HERE)
     monkeypatch.setattr(opening, "import_module", missing)
     async with open_archive(tmp_path / "a"):
         pass
@@ -206,6 +214,63 @@ async def test_a_look_needs_no_bucket(tmp_path: Path, monkeypatch: pytest.Monkey
         assert await seen.store.free_bytes() > 0
         with pytest.raises(StorageError, match="no credentials"):
             await seen.store.has_sidecar(["CA1"])
+
+
+async def test_recordings_go_through(tmp_path: Path, bucket: FolderBucket) -> None:
+    """Staged, uploaded, named; the same bytes are adopted, and others are a conflict."""
+    recording = saved("CA1").recording
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as held:
+        await held.bind(UK)
+        results = []
+        for wav in (wav_of("CA1"), wav_of("CA1"), wav_of("CA2")):
+            staging = await held.store.stage(recording)
+            await staging.write(wav)
+            staged = await staging.seal(framed=True)
+            assert isinstance(staged, Staged)
+            [published] = await held.store.publish([staged])
+            results.append(published.result)
+            await held.store.forget([published])
+        assert results == [Publication.PUBLISHED, Publication.ADOPTED, Publication.CONFLICT]
+        assert bucket.objects()["combined/CA1.wav"] == wav_of("CA1")
+        assert (await held.store.inspect(PurePosixPath("combined/CA1.wav"))).bytes == len(
+            wav_of("CA1")
+        )
+
+
+async def test_the_register_is_told(tmp_path: Path, bucket: FolderBucket) -> None:
+    """Line by line; one that nobody can read is left out, and one that is not whole waits."""
+    register = tmp_path / "a" / ".bulkaudio" / "tombstones.jsonl"
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as held:
+        await held.bind(UK)
+        register.write_text('{"held":"CA1"}\nno line of ours\n{"held":"CA2"}\n{"held":"CA3"')
+        await held.store.share_ledger()
+        told = b"".join(bucket.objects().values())
+        assert b'{"held":"CA1"}' in told
+        assert b'{"held":"CA2"}' in told
+        assert b"CA3" not in told
+        assert b"no line" not in told
+    register.unlink()
+    register.symlink_to("elsewhere")
+    with pytest.raises(StorageError, match="no regular file"):
+        async with open_archive(tmp_path / "a"):
+            pass
+
+
+async def test_an_address_that_is_none(tmp_path: Path) -> None:
+    """It is never guessed where recordings are."""
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as held:
+        await held.bind(UK)
+    address = tmp_path / "a" / ".bulkaudio" / "store"
+    address.write_text("\n")
+    with pytest.raises(StorageError, match="holds no address"):
+        async with open_archive(tmp_path / "a"):
+            pass
+    address.unlink()
+    address.symlink_to("elsewhere")
+    async with open_archive(tmp_path / "a") as held:
+        assert held.store.place == Path()
+    async with open_archive(tmp_path / "b") as held:
+        assert held.store.place == tmp_path / "b"
 
 
 def test_places() -> None:

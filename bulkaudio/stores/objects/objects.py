@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from bulkaudio.errors import UsageError
 from bulkaudio.model import Audio, Outcome, Recording, Status
 from bulkaudio.naming import Layout, conversation_id_of, file_stem
 from bulkaudio.object_url import ObjectUrl
@@ -70,7 +71,10 @@ class Objects:
 
     def left_behind(self, recording: Recording, temporary: Path) -> Outcome | None:
         """Say what a killed run had kept of a recording; None when that is not what it had proven."""
-        path = self.layout.path(recording)
+        try:
+            path = self.layout.path(recording)
+        except UsageError:
+            return None
         found = self.bucket.head(self._key(path))
         if found is None:
             return None
