@@ -101,7 +101,9 @@ class Survey:
         self.restored = await restore(ledger, store, is_lenient=self.is_forced)
         if self.restored.tombstones:
             await self._disturb(store, ledger)
-        if not self.restored.is_clean or (told and self.restored.tombstones):
+        # The register may know of an erasure whose end the manifest was not told.
+        is_begun = told and await ledger.erasures.pending("", 1)
+        if is_begun or not self.restored.is_clean:
             # The erasure that was killed is to be finished: ledgers know of it still.
             await ledger.pin({ORDER_PIN: self.order})
         own = await store.within(pages)
