@@ -240,7 +240,7 @@ async def open_archive(
         else:
             store = objects = await open_elsewhere(root, elsewhere, effective)
             stack.push_async_callback(objects.aclose)
-            await objects.within(partial(write_address, url=elsewhere.url))
+            await objects.within(partial(write_address, elsewhere=elsewhere))
             await objects.probe()
             await objects.begin(ledger.journal)
         await store.recover(ledger)
@@ -266,7 +266,7 @@ async def look_into(root: Path) -> AsyncIterator[SeenArchive]:
         ledger = await ReadOnlyLedger.reading(state / LEDGER_FILE, is_new_allowed=is_new)
         stack.push_async_callback(ledger.aclose)
         layout = await _effective_layout(ledger, None, root)
-        elsewhere = address_of(await ledger.pins())
+        elsewhere = await find_elsewhere(root, None) or address_of(await ledger.pins())
         store: ArchiveReader = (
             await LocalReader.reading(root, layout=layout)
             if elsewhere is None

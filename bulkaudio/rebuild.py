@@ -150,7 +150,7 @@ async def _fill(
             store: ArchiveStore = await LocalStore.open(root, layout=survey.layout)
         else:
             store = await open_elsewhere(root, elsewhere, survey.layout)
-            await store.within(partial(write_address, url=elsewhere.url))
+            await store.within(partial(write_address, elsewhere=elsewhere))
         stack.push_async_callback(store.aclose)
         await survey.walk(store, ledger)
     return pins

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 
 from cyclopts import Parameter
 
+from bulkaudio.cli.places import ArchiveArgument
+
 if TYPE_CHECKING:
     from bulkaudio.catalogue.export import Cut, Writer
 
@@ -70,7 +72,7 @@ DEFAULTS = ExportOptions()
 
 
 def export(
-    archive: Annotated[Path, Parameter(help="The archive's folder.")],
+    archive: ArchiveArgument,
     /,
     options: ExportOptions = DEFAULTS,
 ) -> int:

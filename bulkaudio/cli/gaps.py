@@ -23,6 +23,7 @@ from bulkaudio.cli.options import (
     ProxyOption,
     Region,
 )
+from bulkaudio.cli.places import ArchiveArgument
 
 if TYPE_CHECKING:
     from bulkaudio.cli.gaps_found import Found
@@ -130,7 +131,7 @@ DEFAULTS = GapsOptions()
 
 
 def gaps(
-    archive: Annotated[Path, Parameter(help="The archive's folder.")],
+    archive: ArchiveArgument,
     /,
     options: GapsOptions = DEFAULTS,
 ) -> int:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Literal
 
 from cyclopts import Parameter
 
+from bulkaudio.cli.places import ArchiveArgument
+
 if TYPE_CHECKING:
     from bulkaudio.holding import Change
     from bulkaudio.ledger.holds import Hold
@@ -79,7 +81,7 @@ class Changes:
 
 
 def hold(
-    archive: Annotated[Path, Parameter(help="The archive's folder.")],
+    archive: ArchiveArgument,
     action: Annotated[Literal["add", "remove", "list"], Parameter(help="What to do.")],
     conversation: Annotated[
         list[str] | None, Parameter(metavar="ID", negative="", help="Conversations, by id.")

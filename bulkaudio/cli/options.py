@@ -107,14 +107,38 @@ class WhatOptions:
     ] = None
 
 
+StateDirOption = Annotated[
+    str | None,
+    Parameter(
+        metavar="DIR",
+        show_default=lambda _: "named after the URL, in ~/.local/state/bulkaudio",
+        help="Where lock and ledger are, when the archive is a URL.",
+    ),
+]
+
+StoreEndpointOption = Annotated[
+    str | None,
+    Parameter(
+        metavar="URL",
+        help="Server of the object store, if it is not the cloud's own; remembered by the archive.",
+    ),
+]
+
+
 @Parameter(name="*", group=WHERE)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WhereOptions:
     """The archive."""
 
     out: Annotated[
-        str | None, Parameter(metavar="DIR", help="The archive's folder; made when missing.")
+        str | None,
+        Parameter(
+            metavar="DIR|URL",
+            help="The archive's folder; made when missing. Or s3://BUCKET/PREFIX, gs://… or az://…",
+        ),
     ] = None
+    state_dir: StateDirOption = None
+    store_endpoint: StoreEndpointOption = None
     layout: Annotated[
         str | None,
         Parameter(

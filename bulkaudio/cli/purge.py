@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO, Literal
 from cyclopts import Parameter
 
 from bulkaudio.cli.options import ProgressOption
+from bulkaudio.cli.places import ArchiveArgument
 
 if TYPE_CHECKING:
     from bulkaudio.cli.counting import Counting
@@ -94,7 +95,7 @@ DEFAULTS = PurgeOptions()
 
 
 def purge(
-    archive: Annotated[Path, Parameter(help="The archive's folder.")],
+    archive: ArchiveArgument,
     /,
     options: PurgeOptions = DEFAULTS,
 ) -> int:

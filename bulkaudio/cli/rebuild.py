@@ -2,13 +2,20 @@
 
 import json as json_text
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from bulkaudio.cli.options import ConfigOption, ProfileOption, ProgressOption
+from bulkaudio.cli.options import (
+    ConfigOption,
+    ProfileOption,
+    ProgressOption,
+    StateDirOption,
+    StoreEndpointOption,
+)
+from bulkaudio.cli.places import place_of
 
 
 @Parameter(name="*")
@@ -36,6 +43,12 @@ class RebuildOptions:
         bool, Parameter(alias="-q", negative="", help="Print nothing unless damage is found.")
     ] = False
     progress: ProgressOption = "auto"
+    state_dir: StateDirOption = None
+    store_endpoint: StoreEndpointOption = None
+    ca_bundle: Annotated[
+        Path | None,
+        Parameter(metavar="FILE", help="PEM certificates to trust besides the usual ones."),
+    ] = None
     config: ConfigOption = None
     profile: ProfileOption = None
 
@@ -44,7 +57,9 @@ DEFAULTS = RebuildOptions()
 
 
 def rebuild(
-    archive: Annotated[Path, Parameter(help="The archive's folder.")],
+    archive: Annotated[
+        str, Parameter(help="The archive's folder, or the address of its object store.")
+    ],
     /,
     options: RebuildOptions = DEFAULTS,
 ) -> int:
@@ -57,13 +72,22 @@ def rebuild(
     from bulkaudio.observe.terminal import console
     from bulkaudio.rebuild import rebuild as make_anew
 
+    root, elsewhere = place_of(archive, options.state_dir)
+    if elsewhere is not None:
+        elsewhere = replace(elsewhere, endpoint=options.store_endpoint, ca_bundle=options.ca_bundle)
     show = Show.OFF if options.quiet else Show(options.progress)
     view = rebuild_view()
     with logging_to(LogOptions(is_quiet=options.quiet)), progress(view, sys.stderr, show=show):
         report = asyncio.run(
-            make_anew(archive, layout=options.layout, is_forced=options.force, on_progress=view.see)
+            make_anew(
+                root,
+                layout=options.layout,
+                is_forced=options.force,
+                elsewhere=elsewhere,
+                on_progress=view.see,
+            )
         )
-    rebuilt = Rebuilt(archive=archive, report=report)
+    rebuilt = Rebuilt(archive=root, report=report)
     if options.json:
         print(json_text.dumps(rebuilt.document(), separators=(",", ":")), flush=True)
     elif not (options.quiet and report.is_clean):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from bulkaudio.cli.options import ConfigOption, ProfileOption, ProgressOption
+from bulkaudio.cli.places import ArchiveArgument
 
 if TYPE_CHECKING:
     from bulkaudio.cli.reported import ReportView
@@ -70,7 +71,7 @@ DEFAULTS = ReportOptions()
 
 
 def report(
-    archive: Annotated[Path, Parameter(help="The archive's folder.")],
+    archive: ArchiveArgument,
     /,
     options: ReportOptions = DEFAULTS,
 ) -> int:

@@ -3,11 +3,12 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 from bulkaudio.cli.options import DownloadOptions, KeyOptions
+from bulkaudio.cli.places import place_of
 from bulkaudio.cli.source_options import SourceOptions
 from bulkaudio.cli.values import needs_file
 from bulkaudio.errors import UsageError
@@ -202,14 +203,21 @@ def _place(options: DownloadOptions) -> Place:
             "--out is missing, the folder to keep recordings in",
             fix="add --out FOLDER" + (named if is_passed_over else ""),
         )
-    if "://" in where.out:
+    out, elsewhere = place_of(where.out, where.state_dir)
+    if elsewhere is None and where.store_endpoint:
         raise UsageError(
-            f"--out {where.out[:80]} is a URL, and this version keeps recordings in folders only",
-            fix="name a folder, and copy it to the object store with its own tool",
+            "--store-endpoint is for recordings in an object store, and --out is a folder",
+            fix="leave --store-endpoint out, or give an address such as --out s3://BUCKET/PREFIX",
         )
-    return Place(
-        out=Path(where.out).expanduser(), layout=where.layout, min_free_bytes=where.min_free
-    )
+    if elsewhere is not None:
+        ca_bundle = options.how.ca_bundle
+        elsewhere = replace(
+            elsewhere,
+            endpoint=where.store_endpoint,
+            ca_bundle=ca_bundle.expanduser() if ca_bundle else None,
+            proxy=options.how.proxy,
+        )
+    return Place(out=out, elsewhere=elsewhere, layout=where.layout, min_free_bytes=where.min_free)
 
 
 def _listing(source: SourceOptions, now: datetime) -> ListingQuery:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from bulkaudio.cli.places import ArchiveArgument
+
 if TYPE_CHECKING:
     from bulkaudio.cli.standing import Standing
     from bulkaudio.ledger.rows import RunRow
@@ -26,7 +28,7 @@ DEFAULTS = StatusOptions()
 
 
 def status(
-    archive: Annotated[Path, Parameter(help="The archive's folder.")],
+    archive: ArchiveArgument,
     /,
     options: StatusOptions = DEFAULTS,
 ) -> int:

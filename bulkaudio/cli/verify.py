@@ -19,6 +19,7 @@ from bulkaudio.cli.options import (
     ProgressOption,
     ProxyOption,
 )
+from bulkaudio.cli.places import ArchiveArgument
 
 if TYPE_CHECKING:
     from bulkaudio.archive import OpenArchive
@@ -54,7 +55,7 @@ DEFAULTS = VerifyOptions()
 
 
 def verify(
-    archive: Annotated[Path, Parameter(help="The archive's folder.")],
+    archive: ArchiveArgument,
     /,
     options: VerifyOptions = DEFAULTS,
 ) -> int:

@@ -1,14 +1,18 @@
 """
-The file in a state folder that says in which object store the recordings are.
+The file in a state folder that says in which object store the recordings are, and how it is reached.
 
-The ledger says so, too; this is for the day on which it is lost.
+The ledger says the first, too; this is for the day on which it is lost. The first line is the
+address. Lines behind it name another server than the cloud's own and the certificates to trust, so
+that nobody has to say them again; credentials are never among them.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from bulkaudio.errors import StorageError
 from bulkaudio.object_url import ObjectUrl
+from bulkaudio.settings import Elsewhere
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import (
     STATE_FOLDER,
@@ -20,9 +24,8 @@ from bulkaudio.stores.disk import (
 )
 
 ADDRESS_FILE = "store"
-"""One line: the address of the recordings."""
-
-ADDRESS_BYTES = 2048
+ADDRESS_BYTES = 8192
+ENDPOINT, CA_BUNDLE = "endpoint ", "ca-bundle "
 
 
 def has_address(folders: Folders) -> bool:
@@ -35,7 +38,7 @@ def has_address(folders: Folders) -> bool:
     return True
 
 
-def read_address(root: Path) -> ObjectUrl | None:
+def read_address(root: Path) -> Elsewhere | None:
     """Read the file that says where the recordings are; None without one. Blocks."""
     with translated(root):
         try:
@@ -52,27 +55,38 @@ def read_address(root: Path) -> ObjectUrl | None:
         if fd is None:
             return None
         try:
-            text = os.pread(fd, ADDRESS_BYTES, 0).decode("utf-8", "replace").strip()
+            text = os.pread(fd, ADDRESS_BYTES, 0).decode("utf-8", "replace")
         finally:
             os.close(fd)
-    url = ObjectUrl.parse(text)
+    first, *others = text.splitlines() or [""]
+    url = ObjectUrl.parse(first.strip())
     if url is None:
         raise StorageError(
             f"{root / STATE_FOLDER / ADDRESS_FILE}, which says where the recordings are, holds no address",
             fix="write the address into it, such as s3://BUCKET/PREFIX",
         )
-    return url
+    endpoint, ca_bundle = (_said(others, key) for key in (ENDPOINT, CA_BUNDLE))
+    return Elsewhere(url=url, endpoint=endpoint, ca_bundle=Path(ca_bundle) if ca_bundle else None)
 
 
-def write_address(folders: Folders, url: ObjectUrl) -> None:
+def _said(lines: Sequence[str], key: str) -> str | None:
+    return next((line.removeprefix(key) for line in lines if line.startswith(key)), None)
+
+
+def write_address(folders: Folders, elsewhere: Elsewhere) -> None:
     """Write that file; durable when this returns. Blocks."""
     temporary = f"{ADDRESS_FILE}.new"
+    lines = [str(elsewhere.url)]
+    if elsewhere.endpoint is not None:
+        lines.append(f"{ENDPOINT}{elsewhere.endpoint}")
+    if elsewhere.ca_bundle is not None:
+        lines.append(f"{CA_BUNDLE}{elsewhere.ca_bundle.absolute()}")
     with folders.opened((STATE_FOLDER,)) as folder_fd:
         reach(Step.ADDRESS_WRITE)
         unlink_if_there(temporary, folder_fd)
         fd = create_file(temporary, folder_fd)
         try:
-            os.write(fd, f"{url}\n".encode())
+            os.write(fd, "".join(f"{line}\n" for line in lines).encode())
             reach(Step.ADDRESS_SYNC)
             os.fsync(fd)
         finally:

@@ -7,6 +7,7 @@ is an extra of its own, which is imported only here, and only for an archive tha
 """
 
 import asyncio
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -27,17 +28,23 @@ async def find_elsewhere(root: Path, asked: Elsewhere | None) -> Elsewhere | Non
     Say where an archive's recordings are; None: in its own folder.
 
     Args:
-        asked: What this run was told, which an archive that is there can contradict.
+        asked: What this run was told, which an archive that is there can contradict. How it is
+            reached is as the archive remembers unless that was told, too.
 
     Raises:
         UsageError: The archive is of another address, or of none.
     """
     kept = await asyncio.to_thread(read_address, root)
     if asked is None:
-        return None if kept is None else Elsewhere(url=kept)
+        return kept
     if kept is not None:
-        check_address(str(kept), asked, root)
-    elif not await LocalStore.is_empty(root):
+        check_address(str(kept.url), asked, root)
+        return replace(
+            asked,
+            endpoint=asked.endpoint or kept.endpoint,
+            ca_bundle=asked.ca_bundle or kept.ca_bundle,
+        )
+    if not await LocalStore.is_empty(root):
         check_address(None, asked, root)
     return asked
 

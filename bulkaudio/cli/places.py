@@ -1,0 +1,65 @@
+"""Where the archive is that a person names: a folder, or the address of an object store."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter, Token
+
+from bulkaudio.errors import UsageError
+
+if TYPE_CHECKING:
+    from bulkaudio.settings import Elsewhere
+
+STATE_DIR = "BULKAUDIO_STATE_DIR"
+
+
+def place_of(
+    text: str, state_dir: str | None, environ: Mapping[str, str] = os.environ
+) -> "tuple[Path, Elsewhere | None]":
+    """
+    Return an archive's folder and, for an address, what that folder is of.
+
+    Raises:
+        UsageError: It is neither a folder's name nor an address, or a folder has been given another.
+    """
+    from bulkaudio.place import archive_place
+    from bulkaudio.settings import Elsewhere
+
+    folder = Path(state_dir).expanduser() if state_dir else None
+    root, url = archive_place(text, folder, environ)
+    return root.expanduser(), None if url is None else Elsewhere(url=url)
+
+
+def state_folder(text: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """
+    Return the folder of an archive that is there, for commands that are given nothing else.
+
+    Raises:
+        UsageError: It is an address, and this machine has no ledger of it.
+    """
+    if "://" not in text:
+        return Path(text)
+    root, elsewhere = place_of(text, environ.get(STATE_DIR), environ)
+    if elsewhere is not None and not (root / ".bulkaudio").is_dir():
+        raise UsageError(
+            f"this machine has no ledger of {elsewhere.url}; looked in {root}",
+            fix=f"name the folder that was given as --state-dir, or set {STATE_DIR}; where the ledger is "
+            f"lost, rebuild {elsewhere.url} makes it anew without fetching anything",
+        )
+    return root
+
+
+def _archive(_type: object, tokens: Sequence[Token]) -> Path:
+    return state_folder(tokens[0].value)
+
+
+ArchiveArgument = Annotated[
+    Path,
+    Parameter(
+        metavar="ARCHIVE",
+        converter=_archive,
+        help="The archive's folder, or the address of its object store.",
+    ),
+]
