@@ -148,7 +148,7 @@ def test_times_may_begin_with_a_hyphen_and_follow_the_zone() -> None:
         (["--since", "2027-01-01"], "future"),
         (["--tz", "Mars/Olympus", "--since", "today"], "time zone"),
         (["--page-size", "5000"], "at most 1000"),
-        (["--out", "s3://bucket/calls"], "URL"),
+        (["--out", "https://bucket/calls"], "recordings cannot be kept at https"),
         (["--out", ""], "--out is missing"),
         (["--max-bytes", "3XB"], "--max-bytes"),
         (["--grace", "soon"], "--grace"),

@@ -19,6 +19,7 @@ from bulkaudio.observe.page import plural, reason_words
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.relist import NEVER_LISTED, NOT_LISTED_YET
 from bulkaudio.remember import span_words
+from bulkaudio.stores.address import title_of
 
 FOLDED_FROM = 40
 """With more lines than this, days in a row that lack nothing become one."""
@@ -225,7 +226,7 @@ def _closing(found: Found) -> Iterator[Text]:
         yield Text("By the ledger; --relist asks PolyAI, too.")
     if found.total.lacking or found.unfinished:
         yield Text(_next_words(found))
-    yield Text(f"Archive: {gaps.archive}")
+    yield Text(f"Archive: {title_of(gaps.archive)}")
 
 
 def _next_words(found: Found) -> str:

@@ -134,7 +134,7 @@ class WhereOptions:
         str | None,
         Parameter(
             metavar="DIR|URL",
-            help="The archive's folder; made when missing. Or s3://BUCKET/PREFIX, gs://… or az://…",
+            help="The archive's folder, made when missing; or its address, such as s3://BUCKET/PREFIX.",
         ),
     ] = None
     state_dir: StateDirOption = None

@@ -20,6 +20,7 @@ from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.tally import Tally
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, format_duration
+from bulkaudio.stores.address import title_of
 
 SCHEMA = "bulkaudio.plan/1"
 
@@ -141,7 +142,7 @@ def _parts(plan: Foretold) -> Iterator[RenderableType]:
         yield Text(f"Note: {note}")
     if plan.interruption is not None:
         yield Text(interrupted.words(plan.interruption, plan.archive), style="bold yellow")
-    yield Text(f"Archive: {plan.archive}" + (", not begun yet" if plan.is_new else ""))
+    yield Text(f"Archive: {title_of(plan.archive)}" + (", not begun yet" if plan.is_new else ""))
     yield Text("Nothing was written. The same options after download do it.")
 
 

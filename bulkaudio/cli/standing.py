@@ -20,6 +20,7 @@ from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, format_duration
 from bulkaudio.remember import span_words
+from bulkaudio.stores.address import store_of, title_of
 
 SCHEMA = "bulkaudio.archive/1"
 
@@ -67,6 +68,7 @@ class Standing:
         return {
             "schema": SCHEMA,
             "archive": str(self.archive),
+            "store": store_of(self.archive),
             "at": utc_text(self.now),
             "running": self.live,
             "last_run": self.last_run,
@@ -108,7 +110,7 @@ class Standing:
         whose = ", ".join(
             f"{name} {self.pins[name]}" for name in ("region", "agent") if name in self.pins
         )
-        yield Text(f"{self.archive}" + (f" ({whose})" if whose else ""), style="bold")
+        yield Text(title_of(self.archive) + (f" ({whose})" if whose else ""), style="bold")
         if self.live is not None:
             yield from _live_lines(self.live)
         else:

@@ -11,6 +11,7 @@ from bulkaudio.errors import BulkAudioError
 from bulkaudio.events import ErasureFinished
 from bulkaudio.model import Outcome
 from bulkaudio.observe.tally import MAX_FAILURES, Counts, Details, Snapshot, Tally
+from bulkaudio.stores.address import store_of
 from bulkaudio.version import __version__
 
 __all__ = ["Ending", "Summary", "Tally", "utc_text"]
@@ -168,6 +169,7 @@ class Summary:
             "failures": [_failure(outcome) for outcome in details.failures[:MAX_FAILURES]],
             "archive": str(self.archive),
             "report": str(self.report) if self.report else None,
+            "store": store_of(self.archive),
             "failures_truncated": self.are_failures_truncated,
             "stopped_by": self.stopped_by,
             "error": _error(self.error),

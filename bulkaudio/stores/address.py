@@ -10,7 +10,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from bulkaudio.errors import StorageError
+from bulkaudio.errors import BulkAudioError, StorageError
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.settings import Elsewhere
 from bulkaudio.steps import Step, reach
@@ -94,3 +94,22 @@ def write_address(folders: Folders, elsewhere: Elsewhere) -> None:
         reach(Step.ADDRESS_MOVE)
         os.rename(temporary, ADDRESS_FILE, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
         os.fsync(folder_fd)
+
+
+def title_of(root: Path) -> str:
+    """Name an archive for people: its folder, or its address with the folder of the ledger. Blocks."""
+    try:
+        elsewhere = read_address(root)
+    except (BulkAudioError, ValueError):
+        # Also of what cannot be the name of a folder, which is told to the user as such.
+        elsewhere = None
+    return str(root) if elsewhere is None else f"{elsewhere.url} (ledger in {root})"
+
+
+def store_of(root: Path) -> str | None:
+    """Return the address alone, for programs; None: the recordings are in the folder. Blocks."""
+    try:
+        elsewhere = read_address(root)
+    except (BulkAudioError, ValueError):
+        return None
+    return None if elsewhere is None else str(elsewhere.url)

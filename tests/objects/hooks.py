@@ -1,6 +1,5 @@
 """What is done inside a forked program, so that its archive is in a bucket that is a folder."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,11 @@ def keep_in_folder(
     def open_archive(root: Path, **options: Any) -> Any:
         return archive.open_archive(root, **{**options, "elsewhere": elsewhere})
 
+    def make_anew(root: Path, *, made: Any = rebuild.rebuild, **options: Any) -> Any:
+        return made(root, **{**options, "elsewhere": elsewhere})
+
     setattr(job, "open_archive", open_archive)  # noqa: B010  # a function
-    setattr(rebuild, "rebuild", partial(rebuild.rebuild, elsewhere=elsewhere))  # noqa: B010
+    setattr(rebuild, "rebuild", make_anew)  # noqa: B010
     vars(manifest)["ROWS_PER_PART"] = 3
     if blow is not None:
         break_step(blow)
