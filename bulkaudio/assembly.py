@@ -8,12 +8,12 @@ from typing import Any
 from bulkaudio.bandwidth import Bandwidth
 from bulkaudio.choices import Keys
 from bulkaudio.conduct import slots_of
+from bulkaudio.crew import WORKERS_PER_SLOT
 from bulkaudio.errors import UsageError
 from bulkaudio.events import Emit
 from bulkaudio.gate import COLD_SLOTS, CREDIT_GROWTH, START_CREDIT, Gate, GateOptions
 from bulkaudio.listings import Errand
 from bulkaudio.polyai.client import Host, Session
-from bulkaudio.run import WORKERS_PER_SLOT
 from bulkaudio.settings import Connection, DownloadRequest, Pace, Selection
 
 LISTING_CREDIT = 2.0

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bulkaudio.archive import OpenArchive
+from bulkaudio.budget import Budget
 from bulkaudio.committer import Committer
+from bulkaudio.crew import BUDGET_EXIT_CODE, WORKERS_PER_SLOT, Hands
 from bulkaudio.erasure import finished
 from bulkaudio.errors import ArchiveBusyError, BulkAudioError, StorageError, UsageError
 from bulkaudio.events import Emit, Event, Noted, Started
@@ -30,7 +32,7 @@ from bulkaudio.observe.tally import Tally
 from bulkaudio.polyai.client import Host, Session
 from bulkaudio.purge import finish
 from bulkaudio.retry import Limits
-from bulkaudio.run import BUDGET_EXIT_CODE, Attend, Backlog, Parts, Run
+from bulkaudio.run import Attend, Backlog, Parts, Run
 from bulkaudio.settings import MAX_SLOTS, Pace, RunOptions
 from bulkaudio.sidecars import Sidecars
 from bulkaudio.sources.base import Source
@@ -261,34 +263,34 @@ def empty_words(scope: Mapping[str, Any]) -> str:
 
 def _assemble(work: Work, run_id: str, emit: Emit, watch: Watch) -> Run:
     options, stopper = work.options, watch.stopper
-    limits = Limits(attempts=options.pace.attempts)
+    committer = Committer(
+        work.archive.store,
+        work.archive.ledger,
+        run_id=run_id,
+        emit=emit,
+        deliver=work.on_outcome,
+    )
     means = make_means(work, emit, stopper)
-    wants_details = options.selection.metadata is not Metadata.NONE and work.asks_for_details
+    sidecars = _sidecars(work, means)
+    limits = Limits(attempts=options.pace.attempts)
     parts = Parts(
         source=work.source,
         ledger=work.archive.ledger,
         store=work.archive.store,
         gate=work.gate,
-        fetcher=Fetcher(means, redacted=options.selection.redacted, limits=limits),
-        committer=Committer(
-            work.archive.store,
-            work.archive.ledger,
-            run_id=run_id,
-            emit=emit,
-            deliver=work.on_outcome,
+        crew=Hands(
+            fetcher=Fetcher(means, redacted=options.selection.redacted, limits=limits),
+            committer=committer,
+            sidecars=sidecars,
+            budget=Budget(limits=options.budgets),
+            stopper=stopper,
+            size=slots_of(options.pace) * WORKERS_PER_SLOT,
         ),
-        sidecars=Sidecars(
-            means,
-            options.selection.metadata,
-            limits=limits,
-            erased=work.archive.ledger.erasures.erased,
-        )
-        if wants_details
-        else None,
+        committer=committer,
+        sidecars=sidecars,
         backlog=work.backlog,
         min_free_bytes=work.min_free_bytes,
         needs_dates=work.archive.layout.needs_date,
-        slots=slots_of(options.pace),
         attendants=_attendants(work.archive, watch),
     )
     return Run(parts, options, emit=emit, stopper=stopper)
@@ -299,6 +301,18 @@ def _attendants(archive: OpenArchive, watch: Watch) -> Sequence[Attend]:
     if watch.metrics is not None:
         attendants.append(partial(watch.metrics.keep_fresh, archive.ledger))
     return attendants
+
+
+def _sidecars(work: Work, means: Means) -> Sidecars | None:
+    """Say who asks for metadata; None where none is wanted, or the listing brings it."""
+    if work.options.selection.metadata is Metadata.NONE or not work.asks_for_details:
+        return None
+    return Sidecars(
+        means,
+        work.options.selection.metadata,
+        limits=Limits(attempts=work.options.pace.attempts),
+        erased=work.archive.ledger.erasures.erased,
+    )
 
 
 def _ending(error: BulkAudioError | None, stopper: Stopper, tally: Tally) -> tuple[str, int]:

@@ -1,10 +1,9 @@
 """
-All recordings: source → planner → bounded queue → workers → committer → ledger.
+All recordings: source → planner → bounded queue → crew → committer → ledger.
 
-Every task has an owner and every queue a bound. A recording's failure is a value; what leaves a
-worker as an exception ends the run, after what is durable was committed. The number of workers is
-fixed and larger than the gate's slots, because a worker that waits for its next attempt holds
-nothing else.
+Every task has an owner and every queue a bound. A recording's failure is a value; what leaves one
+of the crew as an exception ends the run, after what is durable was committed. Who the crew is,
+`bulkaudio.crew` says.
 """
 
 import asyncio
@@ -13,28 +12,22 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bulkaudio.budget import Budget
 from bulkaudio.committer import Committer
+from bulkaudio.crew import BUDGET_EXIT_CODE, Crew, Job
 from bulkaudio.errors import BulkAudioError, HostUnavailableError, StorageError
 from bulkaudio.events import Emit, Planned, SourceEnded, Stopping
-from bulkaudio.fetch import Fetched, Fetcher
 from bulkaudio.gate import Draining, Gate
 from bulkaudio.ledger.ledger import LEFT, Ledger
-from bulkaudio.model import Batch, Direction, Plan, Rejected, Status, Task
+from bulkaudio.model import Batch, Direction, Plan, Rejected, Status
 from bulkaudio.quantities import format_bytes
 from bulkaudio.settings import RunOptions
-from bulkaudio.sidecars import Sidecars, SidecarTask
+from bulkaudio.sidecars import Sidecars
 from bulkaudio.sources.base import Source
 from bulkaudio.stopper import Stopper
 from bulkaudio.stores.base import Store
 
-WORKERS_PER_SLOT = 2
 BACKLOG_PAGE = 500
 DISK_LOOK_S = 2.0
-BUDGET_EXIT_CODE = 8
-
-Job = Task | SidecarTask | None
-"""What a worker takes from the queue; None sends it home."""
 
 Attend = Callable[[], Coroutine[None, None, None]]
 """Goes on beside a run."""
@@ -49,9 +42,10 @@ class Parts:
     What a run is made of.
 
     Attributes:
-        gate: Of the recordings' host.
+        gate: Of the recordings' host; closed when the run is to end.
         needs_dates: The layout makes paths of the conversations' starts.
-        sidecars: None when no metadata is wanted, or the listing brings it.
+        sidecars: Says which metadata files are missing; None when none is wanted, or the listing
+            brings them.
         backlog: What earlier runs left open, when it is to come first.
         attendants: What goes on beside the run, and is cancelled when everything is done.
     """
@@ -60,13 +54,12 @@ class Parts:
     ledger: Ledger
     store: Store
     gate: Gate
-    fetcher: Fetcher
+    crew: Crew
     committer: Committer
     sidecars: Sidecars | None
     backlog: Backlog | None
     min_free_bytes: int
     needs_dates: bool
-    slots: int
     attendants: Sequence[Attend] = ()
 
 
@@ -135,10 +128,7 @@ class Run:
         self._options = options
         self._emit = emit
         self._stopper = stopper
-        self._budget = Budget(limits=options.budgets)
-        workers = parts.slots * WORKERS_PER_SLOT
-        self._workers = workers
-        self._queue: asyncio.Queue[Job] = asyncio.Queue(maxsize=2 * workers)
+        self._queue: asyncio.Queue[Job] = asyncio.Queue(maxsize=2 * parts.crew.size)
         self._clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def execute(self) -> None:
@@ -164,15 +154,17 @@ class Run:
             raise cause from several
 
     async def _remember_suspects(self) -> None:
-        suspects = self._parts.fetcher.suspects()
+        suspects = self._parts.crew.suspects()
         run_id = self._parts.committer.run_id
         await self._parts.ledger.settle(suspects, run_id, self._clock())
 
     async def _flow(self) -> None:
         async with asyncio.TaskGroup() as group:
             feeder = group.create_task(self._feed(), name="feeder")
+            crew = self._parts.crew
             workers = [
-                group.create_task(self._work(), name=f"worker {n}") for n in range(self._workers)
+                group.create_task(crew.work(self._queue), name=f"worker {n}")
+                for n in range(crew.size)
             ]
             watchers = [
                 group.create_task(self._watch_stop(feeder, workers), name="stop watcher"),
@@ -192,7 +184,7 @@ class Run:
                 for task in plan.todo:
                     await self._queue.put(task)
             self._emit(SourceEnded())
-            for _ in range(self._workers):
+            for _ in range(self._parts.crew.size):
                 await self._queue.put(None)
 
     async def _plans(self) -> AsyncIterator[Plan]:
@@ -215,33 +207,6 @@ class Run:
         for task in await self._parts.sidecars.plan(batch.conversations):
             await self._queue.put(task)
 
-    async def _work(self) -> None:
-        while (job := await self._queue.get()) is not None:
-            if self._stopper.is_stopping:
-                continue
-            # What is not fetched while the run drains stays open in the ledger.
-            with suppress(Draining):
-                if isinstance(job, Task):
-                    await self._do(job)
-                elif self._parts.sidecars is not None:
-                    await self._parts.sidecars.fetch(job)
-
-    async def _do(self, task: Task) -> None:
-        limit = await self._budget.reserve()
-        if limit is not None:
-            self._stopper.stop(limit, BUDGET_EXIT_CODE)
-            return
-        saved_bytes: int | None = None
-        try:
-            result = await self._parts.fetcher.fetch(task)
-            if isinstance(result, Fetched):
-                saved_bytes = result.staged.bytes
-                await self._parts.committer.submit(result.staged, result.evidence)
-            else:
-                await self._parts.committer.settle(result)
-        finally:
-            self._budget.finish(saved_bytes)
-
     async def _watch_stop(
         self, feeder: asyncio.Task[None], workers: Sequence[asyncio.Task[None]]
     ) -> None:
@@ -259,7 +224,7 @@ class Run:
         """Empty the queue, so that its bound holds one None for each worker."""
         while not self._queue.empty():
             self._queue.get_nowait()
-        for _ in range(self._workers):
+        for _ in range(self._parts.crew.size):
             self._queue.put_nowait(None)
 
     async def _watch_time(self) -> None:

@@ -16,8 +16,8 @@ from bulkaudio.cli.app import make_app
 from bulkaudio.cli.options import DEFAULTS, DownloadOptions
 from bulkaudio.cli.request import make_request
 from bulkaudio.conduct import SHORTFALL_EXIT_CODE
+from bulkaudio.crew import BUDGET_EXIT_CODE
 from bulkaudio.observe.summary import Summary
-from bulkaudio.run import BUDGET_EXIT_CODE
 from bulkaudio.simulator import Calls, Simulator
 from tests.make_options import PAGE, replaced
 from tests.program import environment, run, wavs, write_csv

@@ -41,6 +41,7 @@ STOREYS = [
         "sidecars",
         "budget",
         "committer",
+        "crew",
         "run",
         "tombstones",
         "interrupted",

@@ -4,7 +4,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from bulkaudio.budget import Budget
 from bulkaudio.committer import Committer
+from bulkaudio.crew import Hands
 from bulkaudio.events import Event, Stopping
 from bulkaudio.fetch import Fetcher, Means
 from bulkaudio.gate import Gate
@@ -60,19 +62,26 @@ async def parts_with(source: Source, stopper: Stopper, folder: Path) -> AsyncIte
         emit=lambda _: None,
         sleep=stopper.sleep,
     )
+    committer = Committer(store, ledger, run_id="run-1", emit=lambda _: None)
     try:
         yield Parts(
             source=source,
             ledger=ledger,
             store=store,
             gate=gate,
-            fetcher=Fetcher(means, redacted=None, limits=Limits()),
-            committer=Committer(store, ledger, run_id="run-1", emit=lambda _: None),
+            crew=Hands(
+                fetcher=Fetcher(means, redacted=None, limits=Limits()),
+                committer=committer,
+                sidecars=None,
+                budget=Budget(limits=Budgets()),
+                stopper=stopper,
+                size=4,
+            ),
+            committer=committer,
             sidecars=None,
             backlog=None,
             min_free_bytes=0,
             needs_dates=False,
-            slots=2,
         )
     finally:
         await store.aclose()
