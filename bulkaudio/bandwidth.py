@@ -47,6 +47,7 @@ class Bandwidth:
         """False costs nothing: most runs have none."""
         self._clock, self._now = clock, now
         self._limit: int | None = None
+        self._share = 1.0
         self._looked_at = float("-inf")
         self._filled_at = clock()
         self._asked = self._granted = 0.0
@@ -65,6 +66,11 @@ class Bandwidth:
             await asyncio.sleep(min(owing / self._limit, LOOK_S))
             self._fill()
 
+    def keep_to(self, share: float) -> None:
+        """Let so much of the ceiling through: the rest is others' who arrive elsewhere."""
+        self._share = share
+        self._looked_at = float("-inf")
+
     @property
     def most_at_once(self) -> int:
         """How many requests at once make sense under the ceiling."""
@@ -79,7 +85,8 @@ class Bandwidth:
     def _look(self) -> None:
         if self._clock() - self._looked_at >= LOOK_S:
             self._looked_at = self._clock()
-            self._limit = self._timetable.limit_at(self._now())
+            limit = self._timetable.limit_at(self._now())
+            self._limit = None if limit is None else max(1, int(limit * self._share))
 
     def _fill(self) -> None:
         self._look()

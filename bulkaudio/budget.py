@@ -32,6 +32,13 @@ class Budget:
         self.under_way += 1
         return None
 
+    def reserve_now(self) -> bool:
+        """Reserve one more if that needs no waiting; see `reserve`."""
+        if self._full() is not None:
+            return False
+        self.under_way += 1
+        return True
+
     def finish(self, saved_bytes: int | None) -> None:
         """Settle a reservation; None: it was not saved."""
         self.under_way -= 1

@@ -64,6 +64,8 @@ class Committer:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     _waiting: deque[Item] = field(default_factory=deque, init=False)
     _changed: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _handed: int = field(default=0, init=False)
+    _committed: int = field(default=0, init=False)
     _is_draining: bool = field(default=False, init=False)
     _has_ended: bool = field(default=False, init=False)
     _fault: BaseException | None = field(default=None, init=False)
@@ -81,6 +83,14 @@ class Committer:
         """Hand over an outcome that has no file; see `submit`."""
         await self._put(outcome)
 
+    async def flush(self) -> None:
+        """Return when everything that was handed over before is in the ledger; see `submit`."""
+        mine = self._handed
+        while self._committed < mine and not self._has_ended:
+            await self._changed.wait()
+        if self._committed < mine:
+            raise self._refusal()
+
     async def run(self) -> None:
         """
         Commit until drained; the owner of this task sees what goes wrong.
@@ -91,6 +101,8 @@ class Committer:
         try:
             while items := await self._next_batch():
                 outcomes = await self._commit_to_the_end(items)
+                self._committed += len(items)
+                self._tell_all()
                 if self.deliver is not None:
                     for outcome in outcomes:
                         await self.deliver(outcome)
@@ -119,12 +131,16 @@ class Committer:
         while len(self._waiting) >= 2 * self.batch and not self._has_ended:
             await self._changed.wait()
         if self._has_ended:
-            if isinstance(self._fault, BulkAudioError):
-                raise self._fault
-            raise StorageError("the run is ending: nothing more is committed")
+            raise self._refusal()
         self._waiting.append(item)
+        self._handed += 1
         if len(self._waiting) in {1, self.batch}:
             self._tell_all()
+
+    def _refusal(self) -> BulkAudioError:
+        if isinstance(self._fault, BulkAudioError):
+            return self._fault
+        return StorageError("the run is ending: nothing more is committed")
 
     def _tell_all(self) -> None:
         """Wake whoever waits for a change; each looks for itself whether it was the one."""

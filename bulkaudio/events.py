@@ -84,6 +84,22 @@ class Retrying:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Relayed:
+    """
+    What was counted elsewhere since it was last heard of: the sum of many events above.
+
+    Attributes:
+        http: How often each status was answered.
+        throttled: Those of `retries` whose host was busy.
+    """
+
+    http: Mapping[int, int] = field(default_factory=dict)
+    received_bytes: int = 0
+    retries: int = 0
+    throttled: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
     """A recording is settled in the ledger: durable when saved."""
 
@@ -178,6 +194,7 @@ Event = (
     | Answered
     | Received
     | Retrying
+    | Relayed
     | Settled
     | GateMoved
     | Stopping

@@ -30,7 +30,7 @@ from bulkaudio.policy import MAX_WAIT_S, Reason
 from bulkaudio.put_off import PutOff
 from bulkaudio.quantities import format_duration
 from bulkaudio.rate import Rate
-from bulkaudio.settings import MAX_SLOTS
+from bulkaudio.settings import MAX_SLOTS, MOST_SLOTS
 from bulkaudio.slots import Slots
 from bulkaudio.ticket import Ticket
 
@@ -118,6 +118,8 @@ class Gate:
             now=clock(),
         )
         self._rate = Rate(clock())
+        self._max_rate = self._options.max_rate
+        self._most_slots = MOST_SLOTS
         self._in_flight = 0
         self._waiters: deque[asyncio.Future[bool]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -145,6 +147,7 @@ class Gate:
         if self._is_probing:
             return 1
         count = min(self._slots.count, COLD_SLOTS) if self._is_cold else self._slots.count
+        count = min(count, self._most_slots)
         return min(count, self.bandwidth.most_at_once) if self.bandwidth.has_ceilings else count
 
     @property
@@ -172,6 +175,22 @@ class Gate:
     def share_bandwidth(self, other: "Gate") -> None:
         """Come under the ceiling that another host's bodies are under."""
         self.bandwidth = other.bandwidth
+
+    def keep_to(self, max_rate: float | None, slots: int | None = None) -> None:
+        """
+        Come under other ceilings than those of the start: a share of what all workers may do.
+
+        Args:
+            max_rate: Requests a second; zero admits nobody until there is another.
+        """
+        self._max_rate = max_rate
+        self._most_slots = MOST_SLOTS if slots is None else slots
+        self._pump()
+
+    def pause(self, seconds: float, reason: str) -> None:
+        """Stay closed for so long, because the host said so to somebody else."""
+        self._pause_until(self._clock() + seconds, reason)
+        self._pump()
 
     @asynccontextmanager
     async def admit(self) -> AsyncIterator[Ticket]:
@@ -225,7 +244,7 @@ class Gate:
             if self._end is not None:
                 self._waiters.popleft().set_exception(self._end)
                 continue
-            if self._in_flight >= self.slots:
+            if self._in_flight >= self.slots or self._max_rate == 0:
                 return
             wait_s = max(self._closed_until, put_off_until, self._next_start) - now
             if wait_s > 0:
@@ -236,7 +255,7 @@ class Gate:
     def _start(self, now: float) -> None:
         self._in_flight += 1
         self._slots.started(self._in_flight)
-        rate = min(self._options.max_rate or math.inf, self._rate.limit or math.inf)
+        rate = min(self._max_rate or math.inf, self._rate.limit or math.inf)
         self._next_start = max(self._next_start, now - max(1.0 / rate, LATE_S)) + 1.0 / rate
         self._waiters.popleft().set_result(self._is_probing)
 

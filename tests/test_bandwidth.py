@@ -331,3 +331,19 @@ async def test_minutes_of_waiting_are_nobodys_fault(tmp_path: Path) -> None:
     assert time.perf_counter() - began > 1.0
     assert len(wavs(tmp_path / "archive")) == 2
     assert len(server.heads) == 2
+
+
+def test_a_share_of_the_ceiling_is_kept_to() -> None:
+    """The rest is others' who arrive elsewhere; the share may change at any moment."""
+
+    async def main() -> list[tuple[float, int]]:
+        shared = bucket(parse_timetable("10M"))
+        shared.keep_to(0.25)
+        asyncio.get_running_loop().call_later(2.0, shared.keep_to, 0.5)
+        return await crowd(shared, 4, 64 * 1024, 60)
+
+    log = run_virtually(main())
+    first = sum(size for at, size in log if at <= 2.0)
+    second = sum(size for at, size in log if 2.3 < at <= 3.3)
+    assert first == pytest.approx(2 * 2.5 * MB, rel=0.1)
+    assert second == pytest.approx(5 * MB, rel=0.1)

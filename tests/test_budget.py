@@ -109,3 +109,14 @@ def test_the_grace_time_ends_early_with_a_second_signal(*, now: bool) -> None:
         assert stopper.is_now
 
     run_virtually(main())
+
+
+async def test_what_needs_no_waiting_is_reserved_at_once() -> None:
+    """And what would need it is not."""
+    budget = Budget(limits=Budgets(max_recordings=2))
+    assert budget.reserve_now()
+    assert budget.reserve_now()
+    assert not budget.reserve_now()
+    budget.finish(None)
+    assert budget.reserve_now()
+    assert budget.under_way == 2

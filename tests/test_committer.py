@@ -393,3 +393,20 @@ async def test_killed_at_any_moment_nothing_reported_is_lost(tmp_path: Path) -> 
     assert archive.temporaries() == []
     await store.aclose()
     await ledger.aclose()
+
+
+async def test_a_flush_waits_for_what_was_handed_over_before(archive: Archive) -> None:
+    """And says so when that will never be in the ledger."""
+    committer = archive.committer(linger_s=0.2)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(committer.run())
+        await committer.flush()
+        recording = Recording(conversation_id="CA1", direction=Direction.COMBINED)
+        await committer.settle(Outcome(recording=recording, status=Status.ABSENT))
+        await committer.flush()
+        assert [type(event) for event in archive.events] == [Settled]
+        await committer.settle(Outcome(recording=recording, status=Status.ABSENT))
+        await asyncio.sleep(0)
+        running.cancel()
+        with pytest.raises(StorageError, match="nothing more"):
+            await committer.flush()

@@ -513,3 +513,77 @@ def test_a_few_that_always_fail_are_no_outage() -> None:
         assert not gate.is_down
 
     run_virtually(main())
+
+
+def test_a_ceiling_may_change_while_requests_wait() -> None:
+    """What was let through before counts under the old one; at zero nobody is."""
+
+    async def main() -> list[float]:
+        loop = asyncio.get_running_loop()
+        gate = Gate("host", GateOptions(max_rate=100.0), clock=loop.time)
+        gate.keep_to(0.0)
+        loop.call_later(1.0, gate.keep_to, 50.0)
+        loop.call_later(2.0, gate.keep_to, 10.0)
+        loop.call_later(3.0, gate.keep_to, 0.0)
+        loop.call_later(4.0, gate.keep_to, None)
+        starts: list[float] = []
+
+        async def ask() -> None:
+            while True:
+                async with gate.admit() as ticket:
+                    starts.append(loop.time())
+                    await asyncio.sleep(0.001)
+                    ticket.succeeded(0.001)
+
+        try:
+            async with asyncio.timeout(4.5), asyncio.TaskGroup() as group:
+                for _ in range(20):
+                    group.create_task(ask())
+        except TimeoutError:
+            pass
+        return starts
+
+    starts = run_virtually(main())
+    within = [sum(second <= at < second + 1 for at in starts) for second in range(5)]
+    assert within[0] == within[3] == 0
+    assert 48 <= within[1] <= 52
+    assert 9 <= within[2] <= 12
+    assert within[4] > 100
+
+
+def test_slots_are_a_share_as_well() -> None:
+    """Never more at once than one was told, however well it goes."""
+
+    async def main() -> int:
+        loop = asyncio.get_running_loop()
+        gate, host = Gate("host", GateOptions(fixed=64), clock=loop.time), Host()
+        gate.keep_to(None, 3)
+
+        async def ask() -> None:
+            for _ in range(50):
+                async with gate.admit() as ticket:
+                    await host.answer(ticket)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(20):
+                group.create_task(ask())
+        return host.most
+
+    assert run_virtually(main()) == 3
+
+
+def test_a_pause_that_others_were_told_of_holds_here_too() -> None:
+    """And a shorter one does not end a longer one."""
+
+    async def main() -> float:
+        loop = asyncio.get_running_loop()
+        events: list[Event] = []
+        gate = Gate("host", clock=loop.time, emit=events.append)
+        gate.pause(2.0, "another worker was asked to wait")
+        gate.pause(1.0, "another worker was asked to wait")
+        async with gate.admit():
+            moves = [event for event in events if isinstance(event, GateMoved)]
+            assert [round(move.closed_s, 3) for move in moves] == [2.0]
+            return loop.time()
+
+    assert run_virtually(main()) == pytest.approx(2.0)

@@ -20,6 +20,7 @@ from bulkaudio.events import (
     Noted,
     Planned,
     Received,
+    Relayed,
     Retrying,
     Settled,
     SidecarSettled,
@@ -342,3 +343,14 @@ def test_stopped_run_tells_by_what_and_how_to_go_on() -> None:
     assert "Stopped by --max-recordings 1: 1 recording saved" in page
     assert "Run the same command again to go on" in page
     assert json.loads(summary.to_json())["counts"]["open"] == 2
+
+
+def test_what_was_counted_elsewhere_adds_up() -> None:
+    """As if each of it had happened here."""
+    tally = Tally()
+    tally(Answered(host="h", http_status=200, first_byte_s=0.1))
+    tally(Relayed(http={200: 2, 429: 1}, received_bytes=70, retries=3, throttled=1))
+    tally(Relayed(http={200: 1}, received_bytes=30))
+    snapshot = tally.snapshot()
+    assert tally.details().http == {200: 4, 429: 1}
+    assert (snapshot.received_bytes, snapshot.counts.retries, snapshot.throttled) == (100, 3, 1)

@@ -30,6 +30,7 @@ from bulkaudio.events import (
     Noted,
     Planned,
     Received,
+    Relayed,
     Retrying,
     Settled,
     SidecarSettled,
@@ -98,15 +99,14 @@ class LogEvents:
     def __call__(self, event: Event) -> None:
         """Log an event; see `Emit`."""
         match event:
-            case Received():
+            case Received() | Relayed():
                 return
             case Settled(outcome=outcome):
                 _log_outcome(outcome)
             case Answered(host=host, http_status=status, first_byte_s=first_byte_s):
                 if LOGGER.isEnabledFor(logging.DEBUG):
-                    fields = {"host": host, "http_status": status}
-                    seconds = round(first_byte_s, 3)
-                    _log(logging.DEBUG, "answered", fields | {"first_byte_s": seconds})
+                    more = {"first_byte_s": round(first_byte_s, 3)}
+                    _log(logging.DEBUG, "answered", {"host": host, "http_status": status} | more)
             case Retrying():
                 _log_retry(event)
             case _:

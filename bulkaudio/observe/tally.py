@@ -14,6 +14,7 @@ from bulkaudio.events import (
     Noted,
     Planned,
     Received,
+    Relayed,
     Retrying,
     Settled,
     SidecarSettled,
@@ -248,6 +249,8 @@ class Tally:
             case Retrying(reason=reason):
                 self._retries += 1
                 self._throttled += reason == Reason.THROTTLED
+            case Relayed():
+                self._relay(event)
             case GateMoved():
                 self._move_gate(event)
             case SidecarSettled(reason=failure):
@@ -269,6 +272,12 @@ class Tally:
             case Noted(text=text):
                 if len(self._notes) < MAX_NOTES:
                     self._notes[text] = None
+
+    def _relay(self, event: Relayed) -> None:
+        self._http.update(event.http)
+        self._received_bytes += event.received_bytes
+        self._retries += event.retries
+        self._throttled += event.throttled
 
     def _settle_sidecar(self, failure: str | None) -> None:
         kept = self._sidecars
