@@ -21,7 +21,7 @@ from bulkaudio.errors import StorageError
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout, file_stem
 from bulkaudio.steps import Step, reach
-from bulkaudio.stores import publishing, recovery, register
+from bulkaudio.stores import benches, publishing, recovery, register
 from bulkaudio.stores.base import Published, PublishError, Staged
 from bulkaudio.stores.disk import (
     NO_ROOM,
@@ -128,16 +128,32 @@ class LocalStore(LocalReader):
         Call it under the lock and before anything is staged. It may itself be killed anywhere:
         traces are removed only when the ledger has what they lead to.
         """
-        traces = await self._run(lambda: self._told(lambda: recovery.find_traces(self._bench)))
-        outcomes: Sequence[Outcome] = ()
+        bench_fd = self._bench.folder_fd
+        traces = await self._run(lambda: self._told(lambda: recovery.find_traces(bench_fd)))
+        outcomes = await self._adopt(traces, catalogue)
         if traces:
-            unsaved = await catalogue.unsaved([recording for recording, _ in traces.values()])
-            known = [(each, traces[each.conversation_id, each.direction][1]) for each in unsaved]
-            outcomes = await self._run(
-                lambda: self._told(lambda: recovery.recovered(self._folders, self.layout, known))
-            )
-            await catalogue.settle(outcomes, None, datetime.now(UTC))
-            await self._run(lambda: self._told(lambda: recovery.clear(self._bench)))
+            await self._run(lambda: self._told(lambda: recovery.clear(bench_fd)))
+        gathered = await self.gather_in(catalogue)
+        return [*outcomes, *gathered] if gathered else outcomes
+
+    async def gather_in(self, catalogue: recovery.Catalogue) -> Sequence[Outcome]:
+        """Bring the ledger what workers of other processes had published when they ended."""
+        traces = await self.within(benches.left_behind)
+        outcomes = await self._adopt(traces, catalogue)
+        await self.within(benches.tidy_up)
+        return outcomes
+
+    async def _adopt(
+        self, traces: recovery.Traces, catalogue: recovery.Catalogue
+    ) -> Sequence[Outcome]:
+        if not traces:
+            return ()
+        unsaved = await catalogue.unsaved([recording for recording, _ in traces.values()])
+        known = [(each, traces[each.conversation_id, each.direction][1]) for each in unsaved]
+        outcomes = await self._run(
+            lambda: self._told(lambda: recovery.recovered(self._folders, self.layout, known))
+        )
+        await catalogue.settle(outcomes, None, datetime.now(UTC))
         return outcomes
 
     async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:

@@ -8,7 +8,7 @@ killed; only the ledger does not know it yet. Everything else was still on its w
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from bulkaudio.stores.disk import (
     unlink_if_there,
 )
 from bulkaudio.stores.inspection import Inspection, Sight, inspect
-from bulkaudio.stores.staging import MOVED, Workbench, recording_of
+from bulkaudio.stores.staging import MOVED, recording_of
 
 DAMAGED_FOLDER = "damaged"
 _SHA256 = re.compile(rb"[0-9a-f]{64}")
@@ -75,12 +75,17 @@ Traces = Mapping[tuple[str, str], tuple[Recording, Trace]]
 _Named = tuple[str, tuple[Recording, Trace] | None]
 
 
-def find_traces(bench: Workbench) -> Traces:
-    """Read the temporary folder; what is no trace of a published file is removed at once."""
-    found = _names_with_traces(bench.folder_fd)
+def find_traces(folder_fd: int, *, kept: Collection[str] = ()) -> Traces:
+    """
+    Read a temporary folder; what is no trace of a published file is removed at once.
+
+    Args:
+        kept: Names that are left alone all the same.
+    """
+    found = _names_with_traces(folder_fd)
     for name, trace in found:
-        if trace is None:
-            _remove(name, bench.folder_fd)
+        if trace is None and name not in kept:
+            _remove(name, folder_fd)
     return _by_recording(found)
 
 
@@ -179,11 +184,11 @@ def _outcome(recording: Recording, path: PurePosixPath, found: Inspection, audio
     )
 
 
-def clear(bench: Workbench) -> None:
-    """Remove everything from the temporary folder."""
+def clear(folder_fd: int) -> None:
+    """Remove everything from a temporary folder."""
     reach(Step.RECOVER_CLEAR)
-    for name in os.listdir(bench.folder_fd):  # noqa: PTH208  # by descriptor
-        _remove(name, bench.folder_fd)
+    for name in os.listdir(folder_fd):  # by descriptor
+        _remove(name, folder_fd)
 
 
 def _remove(name: str, folder_fd: int) -> None:

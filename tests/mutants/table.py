@@ -171,12 +171,14 @@ MUTANTS = (
         name="recovery clears its traces before the ledger has them",
         file="stores/local.py",
         old="""\
-            await catalogue.settle(outcomes, None, datetime.now(UTC))
-            await self._run(lambda: self._told(lambda: recovery.clear(self._bench)))
+        outcomes = await self._adopt(traces, catalogue)
+        if traces:
+            await self._run(lambda: self._told(lambda: recovery.clear(bench_fd)))
 """,
         new="""\
-            await self._run(lambda: self._told(lambda: recovery.clear(self._bench)))
-            await catalogue.settle(outcomes, None, datetime.now(UTC))
+        if traces:
+            await self._run(lambda: self._told(lambda: recovery.clear(bench_fd)))
+        outcomes = await self._adopt(traces, catalogue)
 """,
         test="tests/test_local_store.py::test_recovery_itself_may_be_killed",
     ),
