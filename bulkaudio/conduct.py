@@ -7,7 +7,8 @@ ledger's record of the run is opened and closed here, and an error becomes a res
 
 import json
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -17,7 +18,7 @@ from typing import Any
 from bulkaudio.archive import OpenArchive
 from bulkaudio.budget import Budget
 from bulkaudio.committer import Committer
-from bulkaudio.crew import BUDGET_EXIT_CODE, WORKERS_PER_SLOT, Hands
+from bulkaudio.crew import BUDGET_EXIT_CODE, WORKERS_PER_SLOT, Crew, Hands
 from bulkaudio.erasure import finished
 from bulkaudio.errors import ArchiveBusyError, BulkAudioError, StorageError, UsageError
 from bulkaudio.events import Emit, Event, Noted, Started
@@ -43,6 +44,10 @@ SLOTS_PIN = "slots"
 SHORTFALL_EXIT_CODE = 3
 IDS_TOLD = 100
 """So many conversations of a finished erasure are named; the register has all."""
+
+BATCH = 64
+BATCH_OF_SHARDS = 512
+"""Outcomes that come by hundreds, with files that are on the disk already, share a transaction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +105,7 @@ class Work:
         backlog: What earlier runs left open, when it is to come first.
         asks_for_details: Metadata comes from the conversation endpoint, one request each.
         on_outcome: Awaited for each settled recording, in order; a slow one slows the run.
+        muster: Finds who fetches; None: this process does.
     """
 
     archive: OpenArchive
@@ -112,6 +118,31 @@ class Work:
     asks_for_details: bool
     min_free_bytes: int
     on_outcome: Callable[[Outcome], Awaitable[None]] | None = None
+    muster: "Muster | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hiring:
+    """What a crew is given to work with; `work` says on what."""
+
+    work: Work
+    run_id: str
+    emit: Emit
+    stopper: Stopper
+    budget: Budget
+    committer: Committer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hired:
+    """A crew, and what goes on beside the run for it."""
+
+    crew: Crew
+    attendants: Sequence[Callable[[], Coroutine[None, None, None]]] = ()
+
+
+Muster = Callable[[Hiring], AbstractAsyncContextManager[Hired]]
+"""Finds a crew, and lets it go when the run is over."""
 
 
 def fan_out(observers: Sequence[Emit]) -> Emit:
@@ -192,11 +223,12 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
             emit(Noted(text=note))
         with status_file.writing():
             await _finish_erasure(work.archive, emit)
-            await _assemble(work, run_id, emit, watch).execute()
-        if work.options.pace.concurrency is None:
+            async with _assembled(work, run_id, emit, watch) as run:
+                await run.execute()
+            if not watch.stopper.is_stopping:
+                error = run.put_off()
+        if work.options.pace.concurrency is None and work.muster is None:
             await ledger.pin({SLOTS_PIN: str(work.gate.learned_slots)})
-        if not watch.stopper.is_stopping:
-            error = work.gate.put_off()
     except BulkAudioError as end:
         error = end
     error = await _shared(work.archive, error)
@@ -261,39 +293,60 @@ def empty_words(scope: Mapping[str, Any]) -> str:
     )
 
 
-def _assemble(work: Work, run_id: str, emit: Emit, watch: Watch) -> Run:
-    options, stopper = work.options, watch.stopper
-    committer = Committer(
-        work.archive.store,
-        work.archive.ledger,
+@asynccontextmanager
+async def _assembled(work: Work, run_id: str, emit: Emit, watch: Watch) -> AsyncIterator[Run]:
+    """Put the run together, with a crew that is there for the block."""
+    hiring = Hiring(
+        work=work,
         run_id=run_id,
         emit=emit,
-        deliver=work.on_outcome,
-    )
-    means = make_means(work, emit, stopper)
-    sidecars = _sidecars(work, means)
-    limits = Limits(attempts=options.pace.attempts)
-    parts = Parts(
-        source=work.source,
-        ledger=work.archive.ledger,
-        store=work.archive.store,
-        gate=work.gate,
-        crew=Hands(
-            fetcher=Fetcher(means, redacted=options.selection.redacted, limits=limits),
-            committer=committer,
-            sidecars=sidecars,
-            budget=Budget(limits=options.budgets),
-            stopper=stopper,
-            size=slots_of(options.pace) * WORKERS_PER_SLOT,
+        stopper=watch.stopper,
+        budget=Budget(limits=work.options.budgets),
+        committer=Committer(
+            work.archive.store,
+            work.archive.ledger,
+            run_id=run_id,
+            emit=emit,
+            deliver=work.on_outcome,
+            batch=BATCH if work.muster is None else BATCH_OF_SHARDS,
         ),
-        committer=committer,
-        sidecars=sidecars,
-        backlog=work.backlog,
-        min_free_bytes=work.min_free_bytes,
-        needs_dates=work.archive.layout.needs_date,
-        attendants=_attendants(work.archive, watch),
     )
-    return Run(parts, options, emit=emit, stopper=stopper)
+    means = make_means(work, emit, watch.stopper)
+    sidecars = _sidecars(work, means)
+    async with (
+        _hands(hiring, means, sidecars) if work.muster is None else work.muster(hiring) as hired
+    ):
+        parts = Parts(
+            source=work.source,
+            ledger=work.archive.ledger,
+            store=work.archive.store,
+            gate=work.gate,
+            crew=hired.crew,
+            committer=hiring.committer,
+            sidecars=sidecars,
+            backlog=work.backlog,
+            min_free_bytes=work.min_free_bytes,
+            needs_dates=work.archive.layout.needs_date,
+            attendants=[*hired.attendants, *_attendants(work.archive, watch)],
+        )
+        yield Run(parts, work.options, emit=emit, stopper=watch.stopper)
+
+
+@asynccontextmanager
+async def _hands(hiring: Hiring, means: Means, sidecars: Sidecars | None) -> AsyncIterator[Hired]:
+    """Fetch in this process."""
+    work, options = hiring.work, hiring.work.options
+    limits = Limits(attempts=options.pace.attempts)
+    hands = Hands(
+        fetcher=Fetcher(means, redacted=options.selection.redacted, limits=limits),
+        committer=hiring.committer,
+        sidecars=sidecars,
+        budget=hiring.budget,
+        stopper=hiring.stopper,
+        gate=work.gate,
+        size=slots_of(options.pace) * WORKERS_PER_SLOT,
+    )
+    yield Hired(crew=hands)
 
 
 def _attendants(archive: OpenArchive, watch: Watch) -> Sequence[Attend]:

@@ -13,8 +13,9 @@ from typing import Protocol
 
 from bulkaudio.budget import Budget
 from bulkaudio.committer import Committer
+from bulkaudio.errors import BulkAudioError
 from bulkaudio.fetch import Fetched, Fetcher
-from bulkaudio.gate import Draining
+from bulkaudio.gate import Draining, Gate
 from bulkaudio.model import Outcome, Task
 from bulkaudio.sidecars import Sidecars, SidecarTask
 from bulkaudio.stopper import Stopper
@@ -47,6 +48,10 @@ class Crew(Protocol):
         """Return, as open, what a host that is down may have failed for its own sake."""
         ...
 
+    def put_off(self) -> BulkAudioError | None:
+        """Return what ends a run to whose last requests a host only said to come back much later."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hands:
@@ -63,6 +68,7 @@ class Hands:
     sidecars: Sidecars | None
     budget: Budget
     stopper: Stopper
+    gate: Gate
     size: int
 
     async def work(self, jobs: "asyncio.Queue[Job]") -> None:
@@ -80,6 +86,10 @@ class Hands:
     def suspects(self) -> Sequence[Outcome]:
         """Return what was being retried when the run ended; see `Fetcher.suspects`."""
         return self.fetcher.suspects()
+
+    def put_off(self) -> BulkAudioError | None:
+        """Ask the gate; see `Gate.put_off`."""
+        return self.gate.put_off()
 
     async def _do(self, task: Task) -> None:
         limit = await self.budget.reserve()

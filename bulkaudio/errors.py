@@ -11,6 +11,7 @@ One rooted tree; each class carries the exit code that the command line ends wit
      │    └── ListingError         5   the listing cannot be read to its end
      ├── LocalError                6   this machine
      │    ├── StorageError         6   disk, permissions
+     │    ├── ClusterError         6   scheduler or workers missing, or lost
      │    └── LedgerError          6   ledger damaged, missing, newer
      └── ArchiveBusyError         75   another run holds this archive
 
@@ -87,6 +88,10 @@ class StorageError(LocalError):
     """Disk or permissions."""
 
 
+class ClusterError(LocalError):
+    """The scheduler or its workers are missing, were lost, or are of another version."""
+
+
 class LedgerError(LocalError):
     """The ledger is damaged, missing beside saved recordings, or newer than this program."""
 
@@ -121,3 +126,19 @@ def exhaustion(error: BaseException) -> LocalError | None:
                 f"the container), or lower --concurrency, {AND_AGAIN}",
             )
     return None
+
+
+def first_cause(several: BaseExceptionGroup) -> BaseException:
+    """Pick what ended the run; what else failed in the same instant stays chained."""
+    causes = list(_leaves(several))
+    for cause in causes:
+        if isinstance(cause, BulkAudioError):
+            return cause
+    return causes[0]
+
+
+def _leaves(several: BaseExceptionGroup) -> list[BaseException]:
+    found: list[BaseException] = []
+    for each in several.exceptions:
+        found.extend(_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
+    return found

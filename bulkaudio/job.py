@@ -9,10 +9,12 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
 
 from bulkaudio.archive import Identity, OpenArchive, is_archive, open_archive, redacted_of
 from bulkaudio.assembly import connection_of, find_keys, gate_of, require, scope_of
-from bulkaudio.conduct import SLOTS_PIN, RunResult, Watch, Work, conduct, slots_of
+from bulkaudio.conduct import SLOTS_PIN, Muster, RunResult, Watch, Work, conduct, slots_of
 from bulkaudio.errors import BulkAudioError, UsageError
 from bulkaudio.events import Emit, Noted
 from bulkaudio.gate import COLD_SLOTS, Gate
@@ -38,6 +40,7 @@ from bulkaudio.report.write import write_report
 from bulkaudio.retry import Limits
 from bulkaudio.run import Backlog, unsettled
 from bulkaudio.settings import (
+    ClusterWish,
     DownloadRequest,
     ListingQuery,
     ReportWish,
@@ -62,6 +65,7 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
     identity = Identity(
         region=region, account=request.account, agent=request.agent, redacted=request.redacted
     )
+    muster = None if request.cluster is None else muster_of(request.cluster)
     csv = await open_csv(request)
     try:
         if not await asyncio.to_thread(is_archive, request.place.out):
@@ -86,6 +90,7 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
                     kept=kept,
                     csv=csv,
                     stopper=watch.stopper,
+                    muster=muster,
                 )
                 work = await job.work(watch.emit)
                 result = await conduct(work, watch)
@@ -124,6 +129,23 @@ def check_first(request: DownloadRequest, region: str | None) -> None:
         raise nothing_to_go_on_from()
 
 
+def muster_of(wish: ClusterWish) -> Muster:
+    """
+    Say who finds the workers; only now is Dask imported.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    try:
+        cluster = import_module("bulkaudio.cluster.muster")
+    except ImportError as error:
+        raise UsageError(
+            f"--engine dask needs Dask, which cannot be imported ({error})",
+            fix="pip install 'bulkaudio[cluster]'",
+        ) from error
+    return partial(cluster.muster, wish)
+
+
 async def open_csv(request: DownloadRequest) -> CsvSource | None:
     """Open the file of ids, or standard input; None when the listing is asked for."""
     if not request.has_csv:
@@ -143,6 +165,7 @@ class _Job:
     kept: Mapping[str, str]
     csv: CsvSource | None
     stopper: Stopper
+    muster: Muster | None
 
     async def work(self, emit: Emit) -> Work:
         """Put the run's work together."""
@@ -179,6 +202,7 @@ class _Job:
                 windows,
             ),
             backlog=backlog_of(request, self.archive.ledger, choices),
+            muster=self.muster,
             asks_for_details=self.csv is not None,
             min_free_bytes=request.place.min_free_bytes,
         )

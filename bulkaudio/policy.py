@@ -53,6 +53,7 @@ class Reason(StrEnum):
     IN_PROGRESS = "in_progress"
     CONFLICT = "conflict"
     DAMAGED = "damaged"
+    CRASHED = "crashed"
 
 
 class Action(Enum):

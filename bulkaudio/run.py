@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from bulkaudio.committer import Committer
 from bulkaudio.crew import BUDGET_EXIT_CODE, Crew, Job
-from bulkaudio.errors import BulkAudioError, HostUnavailableError, StorageError
+from bulkaudio.errors import BulkAudioError, HostUnavailableError, StorageError, first_cause
 from bulkaudio.events import Emit, Planned, SourceEnded, Stopping
 from bulkaudio.gate import Draining, Gate
 from bulkaudio.ledger.ledger import LEFT, Ledger
@@ -148,10 +148,14 @@ class Run:
                     await self._parts.committer.drain()
                     await committing
         except BaseExceptionGroup as several:
-            cause = _first_cause(several)
+            cause = first_cause(several)
             if isinstance(cause, HostUnavailableError):
                 await self._remember_suspects()
             raise cause from several
+
+    def put_off(self) -> BulkAudioError | None:
+        """Return what a run ends with that only heard, in the end, to come back much later."""
+        return self._parts.crew.put_off()
 
     async def _remember_suspects(self) -> None:
         suspects = self._parts.crew.suspects()
@@ -246,19 +250,3 @@ class Run:
                 f"and {format_bytes(least)} are to stay free (--min-free)",
                 fix="free some space, or lower --min-free, and run again: it goes on where it stopped",
             )
-
-
-def _first_cause(several: BaseExceptionGroup) -> BaseException:
-    """Pick what ended the run; what else failed in the same instant stays chained."""
-    causes = list(_leaves(several))
-    for cause in causes:
-        if isinstance(cause, BulkAudioError):
-            return cause
-    return causes[0]
-
-
-def _leaves(several: BaseExceptionGroup) -> "list[BaseException]":
-    found: list[BaseException] = []
-    for each in several.exceptions:
-        found.extend(_leaves(each) if isinstance(each, BaseExceptionGroup) else [each])
-    return found

@@ -24,6 +24,9 @@ MAX_SLOTS = 64
 MOST_SLOTS = 1000
 """Requests at once that anybody may choose: each takes memory, and time of the drain when it ends."""
 
+MOST_WORKERS = 256
+"""Workers that are started on one machine at most."""
+
 ENVIRONMENTS = ("live", "pre-release", "sandbox")
 
 CONFIG_FILE = "bulkaudio.toml"
@@ -271,6 +274,27 @@ class ReportWish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterWish:
+    """
+    A run that is spread over workers.
+
+    Attributes:
+        scheduler: The address of one that is there; None: workers of this machine are started.
+        workers: How many of those; None: one a core.
+        api_key_file, conversations_key_file: Where workers look for keys, too; never a key.
+    """
+
+    scheduler: str | None = None
+    workers: int | None = None
+    api_key_file: str | None = None
+    conversations_key_file: str | None = None
+
+    def __post_init__(self) -> None:
+        check_text("scheduler", self.scheduler)
+        check_whole("workers", self.workers, least=1, most=MOST_WORKERS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadRequest:
     """
     One download as a person asked for it: what is None, the archive remembers or the run decides.
@@ -287,6 +311,7 @@ class DownloadRequest:
         directions: None: as the archive remembers, else combined.
         metadata: None: as the archive remembers, else none.
         report: None: no page.
+        cluster: None: everything is done in this process.
     """
 
     region: str | None = None
@@ -311,6 +336,7 @@ class DownloadRequest:
     ca_bundle: Path | None = None
     proxy: str | None = field(default=None, repr=False)
     report: ReportWish | None = None
+    cluster: ClusterWish | None = None
 
     def __post_init__(self) -> None:
         for name in ("region", "account", "agent", "id_column"):

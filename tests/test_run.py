@@ -75,6 +75,7 @@ async def parts_with(source: Source, stopper: Stopper, folder: Path) -> AsyncIte
                 sidecars=None,
                 budget=Budget(limits=Budgets()),
                 stopper=stopper,
+                gate=gate,
                 size=4,
             ),
             committer=committer,

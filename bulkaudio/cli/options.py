@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import Group, Parameter
 
 from bulkaudio.cli import values
+from bulkaudio.cli.engine_options import EngineOptions
 from bulkaudio.cli.source_options import SourceOptions
 from bulkaudio.ping_url import PingUrl
 from bulkaudio.timetable import NO_CEILING, Timetable
@@ -19,9 +20,9 @@ from bulkaudio.timetable import NO_CEILING, Timetable
 WHAT = Group("What to fetch of each", sort_key=2)
 WHERE = Group("Where to keep it", sort_key=3)
 HOW = Group("How fast and how patiently", sort_key=4)
-STOP = Group("When to stop early", sort_key=5)
-OUTPUT = Group("What to show", sort_key=6)
-KEYS = Group("API keys", sort_key=7)
+STOP = Group("When to stop early", sort_key=6)
+OUTPUT = Group("What to show", sort_key=7)
+KEYS = Group("API keys", sort_key=8)
 
 Region = Literal["us", "us-1", "uk", "uk-1", "eu", "euw", "euw-1", "studio"]
 Directions = Literal["combined", "user", "agent", "all"]
@@ -331,6 +332,7 @@ class DownloadOptions:
     what: WhatOptions = field(default_factory=WhatOptions)
     where: WhereOptions = field(default_factory=WhereOptions)
     how: HowOptions = field(default_factory=HowOptions)
+    engine: EngineOptions = field(default_factory=EngineOptions)
     stop: StopOptions = field(default_factory=StopOptions)
     output: OutputOptions = field(default_factory=OutputOptions)
     keys: KeyOptions = field(default_factory=KeyOptions)

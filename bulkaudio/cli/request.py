@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
+from bulkaudio.cli.engine import cluster_wish
 from bulkaudio.cli.options import DownloadOptions, KeyOptions
 from bulkaudio.cli.places import place_of
 from bulkaudio.cli.source_options import SourceOptions
@@ -80,6 +81,7 @@ def make_request(
         conversations_url=environ.get("BULKAUDIO_CONVERSATIONS_URL") or None,
         ca_bundle=how.ca_bundle.expanduser() if how.ca_bundle else None,
         proxy=how.proxy,
+        cluster=cluster_wish(options.engine, options.keys),
         report=None
         if report is None
         else ReportWish(path=report.expanduser(), zone=parse_zone(source.tz)),

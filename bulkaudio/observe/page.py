@@ -45,6 +45,7 @@ WORDS = {
     Reason.IN_PROGRESS: "the call was going on",
     Reason.CONFLICT: "another file has its name; it was kept",
     Reason.DAMAGED: "the saved file is damaged",
+    Reason.CRASHED: "every worker that took it crashed",
 }
 
 STATUS_WORDS = {

@@ -32,7 +32,7 @@ class WorkerStore(LocalStore):
         self._lock_fd = lock_fd
 
     @property
-    def bench(self) -> str:
+    def bench_name(self) -> str:
         """The name of this worker's bench."""
         return self._bench.folder.name
 
@@ -57,12 +57,12 @@ class WorkerStore(LocalStore):
         bench = Workbench(folder=folder, folder_fd=folder_fd, pool=pool)
         return cls(folders, bench, layout, lock_fd)
 
-    async def note(self, shard: str, outcomes: Sequence[Outcome]) -> None:
+    async def write_down(self, shard: str, outcomes: Sequence[Outcome]) -> None:
         """Write down what was saved of a shard, before anybody else is told."""
         bench_fd = self._bench.folder_fd
         await self.within(lambda _: benches.write_down(bench_fd, shard, outcomes))
 
-    async def noted(self, shard: str, recordings: Sequence[Recording]) -> Sequence[Outcome]:
+    async def written_down(self, shard: str, recordings: Sequence[Recording]) -> Sequence[Outcome]:
         """Return what other workers had saved of a shard, proven and hashed anew."""
         traces = await self.within(lambda folders: benches.written_down(folders, shard))
         return await self.within(
@@ -76,7 +76,7 @@ class WorkerStore(LocalStore):
             suppress(OSError),
             self._folders.opened((STATE_FOLDER, TEMPORARY_FOLDER)) as tmp_fd,
         ):
-            benches.leave(tmp_fd, self.bench, self._bench.folder_fd)
+            benches.leave(tmp_fd, self.bench_name, self._bench.folder_fd)
         let_go(self._bench.folder_fd)
         let_go(self._lock_fd)
         self._folders.close()

@@ -64,7 +64,7 @@ async def publish(store: WorkerStore, shard: str, *ids: str) -> list[Outcome]:
     published = await store.publish(batch)
     assert {each.result for each in published} <= {Publication.PUBLISHED, Publication.ADOPTED}
     outcomes = [outcome(each) for each in batch]
-    await store.note(shard, outcomes)
+    await store.write_down(shard, outcomes)
     await store.forget(published)
     return outcomes
 
@@ -87,7 +87,7 @@ async def test_a_worker_that_leaves_in_peace_leaves_nothing(root: Path) -> None:
         store = await WorkerStore.join(root, layout=LAYOUT)
         outcomes = await publish(store, "s-1", "CA1", "CA2")
         await archive.ledger.settle(outcomes, "r", NOW)
-        bench = store.bench
+        bench = store.bench_name
         await archive.store.within(lambda folders: strike_out(folders, bench, "s-1"))
         await archive.store.within(lambda folders: strike_out(folders, bench, "s-1"))
         await archive.store.within(lambda folders: strike_out(folders, "../..", "s-1"))
@@ -104,12 +104,12 @@ async def test_what_a_lost_worker_wrote_down_is_not_fetched_again(root: Path) ->
         await publish(first, "s-2", "CA2")
         second = await WorkerStore.join(root, layout=LAYOUT)
         wanted = [recording(id_) for id_ in IDS]
-        found = await second.noted("s-1", wanted)
+        found = await second.written_down("s-1", wanted)
         assert {each.recording.conversation_id for each in found} == {"CA1", "CAx", "caX"}
         assert all(each.sha256 and each.audio for each in found)
-        assert await second.noted("s-3", wanted) == []
+        assert await second.written_down("s-3", wanted) == []
         (root / "combined" / "CA1.wav").write_bytes(wav_of("other"))
-        found = await second.noted("s-1", [recording("CA1")])
+        found = await second.written_down("s-1", [recording("CA1")])
         assert found == []
         await first.aclose()
         await second.aclose()

@@ -154,7 +154,7 @@ class ObjectStore(ObjectReader):
         if outcomes:
             await catalogue.settle(outcomes, None, datetime.now(UTC))
         bench = self._desk.bench
-        await bench.run(partial(recovery.clear, bench))
+        await bench.run(partial(recovery.clear, bench.folder_fd))
         return outcomes
 
     async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
