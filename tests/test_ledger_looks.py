@@ -14,7 +14,7 @@ import pytest
 from bulkaudio.errors import ArchiveBusyError, LedgerError
 from bulkaudio.events import Event
 from bulkaudio.gate import Gate, GateOptions
-from bulkaudio.ledger.census import NEVER_ASKED, Page
+from bulkaudio.ledger.census import NEVER_ASKED, Page, never_asked
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.readonly import ReadOnlyDatabase, ReadOnlyLedger
 from bulkaudio.model import Conversation, Direction, Outcome, Recording, Status
@@ -183,3 +183,24 @@ async def test_two_hosts_come_under_one_ceiling() -> None:
     recordings, listing = gate("recordings"), gate("listing")
     listing.share_bandwidth(recordings)
     assert listing.bandwidth is recordings.bandwidth
+
+
+def test_a_row_that_has_the_side_is_not_looked_up_by_its_name(tmp_path: Path) -> None:
+    """Names lie in no order: of a ledger larger than memory, each look would be one at the disk."""
+    calls = [absent(f"CA{number}", Direction.COMBINED) for number in range(400)]
+    path = asyncio.run(made(tmp_path, *calls))
+
+    def steps(direction: Direction) -> float:
+        counted = 0
+
+        def count() -> None:
+            nonlocal counted
+            counted += 1
+
+        with closing(sqlite3.connect(path)) as connection:
+            connection.set_progress_handler(count, 1)
+            never_asked(connection, page([direction]))
+        return counted / len(calls)
+
+    assert steps(Direction.COMBINED) < 10
+    assert steps(Direction.USER) > 30

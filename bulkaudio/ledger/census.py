@@ -88,7 +88,7 @@ _NEVER_ASKED = """
 SELECT substr(r.started_at, 1, :width), :direction, NULL, :never_asked, count(*),
     min(r.conversation_id), NULL
 FROM recordings AS r
-WHERE r.id > :after AND r.id <= :upto
+WHERE r.id > :after AND r.id <= :upto AND r.direction <> :direction
     AND (:since IS NULL OR r.started_at >= :since) AND (:until IS NULL OR r.started_at < :until)
     AND (:hours IS NULL OR substr(r.started_at, 1, 13) IN (SELECT value FROM json_each(:hours)))
     AND r.id = (SELECT min(o.id) FROM recordings AS o WHERE o.conversation_id = r.conversation_id)

@@ -81,15 +81,17 @@ def find(chosen: argparse.Namespace, folder: Path) -> Findings:
     rng = Random(1)
     _say(f"filling a ledger: {chosen.rows}")
     filled = asyncio.run(fill(folder / "filled.db", chosen.rows, rng))
+    _say(str(filled))
     _say("what a run does itself")
     cost = driver_cost(folder, chosen.results, rng)
+    _say(str(cost))
     taken = asyncio.run(take_up_us(folder / "taken.db", chosen.results, rng))
     large = [_swollen(folder, rows) for rows in chosen.swell]
     large += [chosen.ledger] if chosen.ledger else []
     asked, filled_on = {}, []
     for path in (folder / "filled.db", *large):
         _say(f"asking {path.name}")
-        rows, found = asyncio.run(answers(path))
+        rows, found = asyncio.run(answers(path, _say))
         asked[rows] = found
         if path in large:
             filled_on += asyncio.run(fill(path, (rows + MORE,), rng))

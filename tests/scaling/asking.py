@@ -80,8 +80,19 @@ class Answer:
     cpu_us: float
 
 
-async def answers(path: Path) -> tuple[int, dict[str, Answer]]:
-    """Put every question to a ledger; return how many rows it has, and what each took."""
+def ignore(_: str) -> None:
+    """Watch nothing."""
+
+
+async def answers(
+    path: Path, tell: Callable[[str], None] = ignore
+) -> tuple[int, dict[str, Answer]]:
+    """
+    Put every question to a ledger; return how many rows it has, and what each took.
+
+    Args:
+        tell: Called with each answer as a line of text: of a large ledger, each takes minutes.
+    """
     ledger = await Ledger.open(path, is_new_allowed=False)
     found = {}
     try:
@@ -93,6 +104,7 @@ async def answers(path: Path) -> tuple[int, dict[str, Answer]]:
                 wall_us=1e6 * (time.perf_counter() - began) / rows,
                 cpu_us=1e6 * (time.process_time() - cpu) / rows,
             )
+            tell(f"{name}: {found[name].cpu_us:.2f} ({found[name].wall_us:.2f}) µs a row")
     finally:
         await ledger.aclose()
     return rows, found
