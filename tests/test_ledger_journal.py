@@ -186,3 +186,32 @@ async def test_a_local_ledger_has_nothing_of_this(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as connection:
         names = connection.execute("SELECT name FROM sqlite_master").fetchall()
     assert not {"shared", "unshared", "share_new"} & {name for (name,) in names}
+
+
+async def test_telling_a_part_does_not_walk_what_else_is_to_be_told(tmp_path: Path) -> None:
+    """A ledger of millions is told a thousand rows at a time: each time all of them would be hours."""
+
+    async def steps(rows: int) -> int:
+        counted = 0
+
+        def count() -> None:
+            nonlocal counted
+            counted += 1
+
+        async with ledger_in(tmp_path / str(rows)) as ledger:
+            await ledger.journal.begin()
+            await ledger.settle([saved(f"CA{number}") for number in range(rows)], "run-1", NOW)
+            await ledger.journal.share_all_again("{}")
+            await ledger.journal.shared(await ledger.journal.changes(10, is_whole=True), "{}")
+            watch = ledger._database
+            await watch.read(lambda connection: connection.set_progress_handler(count, 1))
+            await ledger.journal.waiting()
+            changes = await ledger.journal.changes(10, is_whole=True)
+            await ledger.journal.shared(changes, "{}")
+            await watch.read(lambda connection: connection.set_progress_handler(None, 1))
+            assert len(changes.recordings) == 10
+        return counted
+
+    # Waiting ones are counted, up to some thousands; the rest is of the ten.
+    few, many = await steps(6000), await steps(12_000)
+    assert many < 1.05 * few
