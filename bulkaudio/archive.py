@@ -24,7 +24,7 @@ from bulkaudio.naming import Layout, printable
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.polyai.request import segment
 from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
-from bulkaudio.stores.address import write_address
+from bulkaudio.stores.address import words_for, write_address
 from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
 from bulkaudio.stores.disk import STATE_FOLDER, translated
 from bulkaudio.stores.local import LocalStore
@@ -285,15 +285,21 @@ async def _effective_layout(ledger: Ledger, asked: str | None, root: Path) -> La
 
 async def _open_ledger(root: Path, elsewhere: Elsewhere | None) -> Ledger:
     path = root / STATE_FOLDER / LEDGER_FILE
-    is_new = await LocalStore.is_empty(root)
-    if elsewhere is not None and is_new and await asyncio.to_thread(is_absent, path):
-        is_new = await is_unused(elsewhere)
-        if not is_new:
-            raise LedgerError(
-                f"there is an archive at {elsewhere.url}, and its ledger is not in {root}",
-                fix=f"make it anew, without fetching anything: bulkaudio rebuild {elsewhere.url}",
-            )
-    return await Ledger.open(path, is_new_allowed=is_new)
+    await check_unclaimed(root, elsewhere)
+    return await Ledger.open(path, is_new_allowed=await LocalStore.is_empty(root))
+
+
+async def check_unclaimed(root: Path, elsewhere: Elsewhere | None) -> None:
+    """Let no ledger begin where an archive has lost its own; raises `LedgerError`."""
+    path = root / STATE_FOLDER / LEDGER_FILE
+    if elsewhere is None or not await LocalStore.is_empty(root):
+        return
+    if await asyncio.to_thread(is_absent, path) and not await is_unused(elsewhere):
+        raise LedgerError(
+            f"there is an archive at {elsewhere.url}, and its ledger is not in {root}",
+            fix="if another folder has it, give that as --state-dir; if it is lost, make it anew, "
+            f"without fetching anything: bulkaudio rebuild {words_for(root, elsewhere)}",
+        )
 
 
 def address_of(pins: Mapping[str, str]) -> Elsewhere | None:

@@ -16,6 +16,7 @@ from bulkaudio.ledger.rehearsal import Rehearsed
 from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.model import BareConversations, Batch, Direction, Plan, Status
 from bulkaudio.observe.tally import Counts, Tally
+from bulkaudio.settings import Elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,8 @@ class Foretold:
         is_new: There is no archive yet.
         counts: As its summary would have them; `open` is what is to be fetched.
         named, left: Starts of the calls that the source named, and of those that earlier runs left.
-        free_bytes: Where the archive is, or would be.
+        elsewhere: Where the recordings go when that is not the archive's folder.
+        free_bytes: Where the archive's folder is, or would be.
         interruption: An erasure that was killed, which the download would finish.
     """
 
@@ -56,6 +58,7 @@ class Foretold:
     limits: Limits
     named: Span | None
     left: Span | None
+    elsewhere: Elsewhere | None = None
     free_bytes: int
     min_free_bytes: int
     stops_at: str | None
@@ -79,8 +82,9 @@ class Foretold:
 
     @property
     def fits(self) -> bool:
-        """Whether the disk will hold it."""
-        return forecast.will_fit(self.bytes, self.free_bytes, self.min_free_bytes)
+        """Whether the disk will hold what is kept there."""
+        kept = self.bytes if self.elsewhere is None else 0
+        return forecast.will_fit(kept, self.free_bytes, self.min_free_bytes)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -50,7 +50,8 @@ class Report:
         has_metadata: There is a folder of metadata, which tells that it was asked for.
         remembered: What the archive knows of itself: more than its layout only when the old
             ledger could still be read, or had told it elsewhere.
-        faults: What was wrong with that.
+        is_listed: That old ledger had told of a listing that came to its end.
+        faults: What was wrong with what was told elsewhere.
     """
 
     adopted: int
@@ -65,6 +66,7 @@ class Report:
     directions: tuple[Direction, ...]
     has_metadata: bool
     remembered: Mapping[str, str]
+    is_listed: bool = False
     faults: tuple[str, ...] = ()
 
     @property
@@ -80,6 +82,7 @@ class Survey:
     on_progress: Callable[[Progress], None]
     is_forced: bool
     layout: Layout = field(default_factory=lambda: Layout.parse(DEFAULT_LAYOUT))
+    is_listed: bool = False
     faults: tuple[str, ...] = ()
     order: str = field(default_factory=lambda: Order.mine("found again by rebuild").to_json())
     restored: Restored = field(default_factory=Restored)
@@ -123,6 +126,7 @@ class Survey:
             await self._give_up_lost(ledger, told)
             self.adopted, self.bytes = await ledger.restoring.saved()
         self.has_metadata = await store.has_metadata()
+        self.is_listed = bool(await ledger.finished_listings())
         if self.stray_wav is not None and not self.adopted and not self.damaged_count:
             raise UsageError(
                 f"no file in the archive has a name of the layout {self.layout.template}, "
@@ -216,6 +220,7 @@ class Survey:
             directions=tuple(each for each in Direction if each in self.directions),
             has_metadata=self.has_metadata,
             remembered=pins,
+            is_listed=self.is_listed,
             faults=self.faults,
         )
 

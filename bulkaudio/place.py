@@ -31,7 +31,12 @@ def archive_place(
                 fix="leave --state-dir out, or give an address such as s3://BUCKET/PREFIX",
             )
         return Path(text), None
-    return (state_dir or _state_home(environ) / "bulkaudio" / url.state_name()), url
+    return (state_dir or usual_folder(url, environ)), url
+
+
+def usual_folder(url: ObjectUrl, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return where the ledger of an address is unless somebody says otherwise; raises `UsageError`."""
+    return _state_home(environ) / "bulkaudio" / url.state_name()
 
 
 def _state_home(environ: Mapping[str, str]) -> Path:

@@ -20,6 +20,7 @@ from bulkaudio.archive import (
     Identity,
     begins_anew,
     check_pins,
+    check_unclaimed,
     is_archive,
     layout_of,
     redacted_of,
@@ -42,10 +43,11 @@ from bulkaudio.quantities import format_bytes, format_duration
 from bulkaudio.relist import glanced, listing_session, listings_of
 from bulkaudio.remember import LISTING_PIN, Choices, choose, goes_on_words, left_behind_words
 from bulkaudio.run import dated, dated_tasks
-from bulkaudio.settings import DownloadRequest
+from bulkaudio.settings import DownloadRequest, Elsewhere
 from bulkaudio.sources.base import Source
 from bulkaudio.sources.csv_file import CsvSource
 from bulkaudio.stores.disk import STATE_FOLDER, TEMPORARY_FOLDER
+from bulkaudio.stores.opening import find_elsewhere
 
 RUNS = 5
 """So many of the latest runs say how fast it goes."""
@@ -72,6 +74,8 @@ async def rehearse(request: DownloadRequest, tally: Tally, emit: Emit) -> Foreto
         is_new = not await asyncio.to_thread(is_archive, request.place.out)
         if is_new:
             check_first(request, region)
+        elsewhere = await find_elsewhere(request.place.out, request.place.elsewhere)
+        await check_unclaimed(request.place.out, elsewhere)
         ledger = await stack.enter_async_context(glanced(request.place.out))
         pins = await ledger.pins()
         check_pins(pins, ledger.path)
@@ -92,6 +96,7 @@ async def rehearse(request: DownloadRequest, tally: Tally, emit: Emit) -> Foreto
             layout=layout,
             csv=csv,
             is_new=is_new,
+            elsewhere=elsewhere,
             gathering=Gathering(tally=tally, emit=emit),
         )
         return await rehearsal.foretell(stack)
@@ -107,6 +112,7 @@ class _Rehearsal:
     layout: Layout
     csv: CsvSource | None
     is_new: bool
+    elsewhere: Elsewhere | None
     gathering: Gathering
 
     async def foretell(self, stack: AsyncExitStack) -> Foretold:
@@ -134,6 +140,7 @@ class _Rehearsal:
             limits=limits,
             named=gathering.named,
             left=gathering.left,
+            elsewhere=self.elsewhere,
             free_bytes=await asyncio.to_thread(free_bytes, place.out),
             min_free_bytes=place.min_free_bytes,
             stops_at=self._stop(counts, size, seconds),

@@ -155,7 +155,7 @@ class WhereOptions:
             metavar="SIZE",
             converter=values.size,
             show_default=lambda _: "1GB",
-            help="Stop when less disk space than this is left.",
+            help="Stop when less disk space than this is left (for a URL: where the state folder is).",
         ),
     ] = 10**9
 

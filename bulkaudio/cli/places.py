@@ -42,11 +42,12 @@ def state_folder(text: str, environ: Mapping[str, str] = os.environ) -> Path:
     if "://" not in text:
         return Path(text)
     root, elsewhere = place_of(text, environ.get(STATE_DIR), environ)
-    if elsewhere is not None and not (root / ".bulkaudio").is_dir():
+    if elsewhere is not None and not (root / ".bulkaudio" / "ledger.db").exists():
         raise UsageError(
             f"this machine has no ledger of {elsewhere.url}; looked in {root}",
-            fix=f"name the folder that was given as --state-dir, or set {STATE_DIR}; where the ledger is "
-            f"lost, rebuild {elsewhere.url} makes it anew without fetching anything",
+            fix=f"if another folder was given as --state-dir, name that folder or set {STATE_DIR}; if the "
+            "ledger is lost, make it anew, without fetching anything: bulkaudio rebuild "
+            f"{elsewhere.url}",
         )
     return root
 

@@ -20,7 +20,7 @@ from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.tally import Tally
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, format_duration
-from bulkaudio.stores.address import title_of
+from bulkaudio.stores.address import store_of, title_of
 
 SCHEMA = "bulkaudio.plan/1"
 
@@ -63,6 +63,7 @@ def document(plan: Foretold) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "archive": str(plan.archive),
+        "store": store_of(plan.archive, plan.elsewhere),
         "is_new": plan.is_new,
         "scope": {
             name: utc_text(value) if isinstance(value, datetime) else value
@@ -142,7 +143,8 @@ def _parts(plan: Foretold) -> Iterator[RenderableType]:
         yield Text(f"Note: {note}")
     if plan.interruption is not None:
         yield Text(interrupted.words(plan.interruption, plan.archive), style="bold yellow")
-    yield Text(f"Archive: {title_of(plan.archive)}" + (", not begun yet" if plan.is_new else ""))
+    title = title_of(plan.archive, plan.elsewhere)
+    yield Text(f"Archive: {title}" + (", not begun yet" if plan.is_new else ""))
     yield Text("Nothing was written. The same options after download do it.")
 
 
@@ -230,9 +232,24 @@ def _grounds(shares: Sequence[Share]) -> Iterator[str]:
 def _disk(plan: Foretold) -> Text:
     free = f"{format_bytes(plan.free_bytes)} are free"
     keep = f"{format_bytes(plan.min_free_bytes)} are to stay free (--min-free)"
+    if plan.elsewhere is not None:
+        return _staging(plan, f"{free}, {keep}")
     if plan.fits:
         return Text(f"The disk will hold it: {free}, {keep}.")
     lacking = plan.bytes - (plan.free_bytes - plan.min_free_bytes)
     return Text("The disk will not hold it", style="bold red").append(
         f": {free}, {keep}, so about {format_bytes(lacking)} are lacking."
+    )
+
+
+def _staging(plan: Foretold, room: str) -> Text:
+    """Say it of a disk that recordings only pass through."""
+    url = plan.elsewhere and plan.elsewhere.url
+    if plan.fits:
+        return Text(
+            f"The recordings go to {url}; this machine's disk holds the ledger and what is on its "
+            f"way: {room}."
+        )
+    return Text("The disk has no room for what is on its way", style="bold red").append(
+        f" to {url}: {room}."
     )

@@ -17,20 +17,32 @@ from bulkaudio.cli.findings import (
     damage_entry,
     damage_table,
 )
-from bulkaudio.cli.typed import program, quoted
+from bulkaudio.cli.typed import program
 from bulkaudio.found import Progress, Report
 from bulkaudio.interrupted import finishing
+from bulkaudio.ledger.journal import STORE_PIN
 from bulkaudio.model import Direction
 from bulkaudio.naming import printable
 from bulkaudio.observe.page import plural
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes
 from bulkaudio.remember import LISTING_PIN
+from bulkaudio.stores.address import words_of
 
 SCHEMA = "bulkaudio.rebuild/1"
 
 WHOSE = ("region", "account", "agent")
 IDENTITY = ("region", "account", "agent", "redacted")
+
+
+DAMAGED = (
+    "The damaged files stay where they are and are not in the ledger: move them out of the archive, then "
+    "download them again."
+)
+MISSING = (
+    "What is missing is fetched by the next download. What is damaged stays where it is: move or delete "
+    "those objects, then download them again."
+)
 
 
 def rebuild_view() -> Counting[Progress]:
@@ -62,6 +74,7 @@ class Rebuilt:
         return {
             "schema": SCHEMA,
             "archive": str(self.archive),
+            "store": known.get(STORE_PIN),
             "exit_code": self.exit_code,
             "layout": known["layout"],
             "adopted": report.adopted,
@@ -76,6 +89,8 @@ class Rebuilt:
             "set_aside": [str(path) for path in report.set_aside],
             "directions": [direction.value for direction in report.directions],
             "has_metadata": report.has_metadata,
+            "listing_known": report.is_listed,
+            "manifest_faults": list(report.faults[:MAX_LISTED]),
             "remembered": {name: known[name] for name in IDENTITY if name in known},
         }
 
@@ -94,10 +109,7 @@ class Rebuilt:
             yield Padding(damage_table(report.damaged[:SHOWN]), (0, 0, 0, 2))
             if report.damaged_count > SHOWN:
                 yield Text(f"  … and {report.damaged_count - SHOWN:,} more; --json tells more")
-            yield Text(
-                "The damaged files stay where they are and are not in the ledger: move them out of "
-                "the archive, then download them again."
-            )
+            yield Text(MISSING if STORE_PIN in report.remembered else DAMAGED)
         if report.unknown_count:
             names = ", ".join(map(printable, report.unknown[:3]))
             more = " …" if report.unknown_count > 3 else ""
@@ -105,14 +117,8 @@ class Rebuilt:
         yield from _register_lines(report, self.archive)
         if report.set_aside:
             yield Text(f"The old ledger is kept as {self.archive / report.set_aside[0]}")
-        yield Text(
-            "The files do not tell what was listed, failed or was left open: until a download has named "
-            "the calls again, nobody knows what is missing."
-        )
-        yield Text(
-            "Next, with T as early as the first call that must not be missed; or with --csv and the file "
-            "of ids instead of --since:"
-        )
+        yield from _fault_lines(report)
+        yield from _open_lines(report)
         words = " \\\n      ".join(_words_of_next(self.archive, report))
         yield Text(f"  $ {program()} download {words}")
         if again := _again(report):
@@ -135,17 +141,51 @@ def _register_lines(report: Report, archive: Path) -> Iterator[Text]:
         )
 
 
+def _fault_lines(report: Report) -> Iterator[Text]:
+    """Say what was wrong with what the lost ledger had told."""
+    if not report.faults:
+        return
+    named = "; ".join(map(printable, report.faults[:SHOWN]))
+    more = " …" if len(report.faults) > SHOWN else ""
+    yield Text(
+        f"What the ledger had told beside the recordings is not whole: {named}{more}. The objects "
+        "themselves were looked through, too; the next download tells everything anew.",
+        style="yellow",
+    )
+
+
+def _open_lines(report: Report) -> Iterator[Text]:
+    """Say what nobody knows now, and lead over to the next download."""
+    if report.is_listed:
+        yield Text(
+            "What failed, what was put off and how far listings had come was told beside the "
+            "recordings, and is known again. Next, to go on from there:"
+        )
+        return
+    told = "Nothing tells of a listing that came to its end"
+    files = "The files do not tell what was listed, failed or was left open"
+    yield Text(
+        f"{told if STORE_PIN in report.remembered else files}: until a download has named the calls "
+        "again, nobody knows what is missing."
+    )
+    yield Text(
+        "Next, with T as early as the first call that must not be missed; or with --csv and the file "
+        "of ids instead of --since:"
+    )
+
+
 def _words_of_next(archive: Path, report: Report) -> Iterator[str]:
     """Say what the download has to be told that listed until the ledger was lost."""
-    yield f"--out {quoted(archive)}"
+    yield f"--out {words_of(archive)}"
     whose = [f"--{name} {name.upper()}" for name in WHOSE if name not in report.remembered]
     if whose:
         yield " ".join(whose)
-    words = ["--since T"]
+    words = [] if report.is_listed else ["--since T"]
     if LISTING_PIN not in report.remembered:
         sides = ["all"] if len(report.directions) == len(Direction) else report.directions
         words += [f"--direction {side}" for side in sides]
-    yield " ".join(words)
+    if words:
+        yield " ".join(words)
 
 
 def _again(report: Report) -> str:

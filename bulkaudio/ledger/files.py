@@ -5,13 +5,14 @@ from pathlib import Path
 
 from bulkaudio.errors import LedgerError
 from bulkaudio.steps import Step, reach
+from bulkaudio.stores.address import words_of
 
 REBUILD = "python -m bulkaudio rebuild {archive}"
 
 
 def rebuild_command(path: Path) -> str:
     """Name the command that makes the ledger at ``ARCHIVE/.bulkaudio/ledger.db`` anew."""
-    return REBUILD.format(archive=path.parent.parent)
+    return REBUILD.format(archive=words_of(path.parent.parent))
 
 
 def create_private(path: Path) -> None:

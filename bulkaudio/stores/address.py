@@ -7,11 +7,13 @@ that nobody has to say them again; credentials are never among them.
 """
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from bulkaudio.errors import BulkAudioError, StorageError
+from bulkaudio.errors import BulkAudioError, StorageError, UsageError
 from bulkaudio.object_url import ObjectUrl
+from bulkaudio.place import usual_folder
 from bulkaudio.settings import Elsewhere
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import (
@@ -96,20 +98,53 @@ def write_address(folders: Folders, elsewhere: Elsewhere) -> None:
         os.fsync(folder_fd)
 
 
-def title_of(root: Path) -> str:
-    """Name an archive for people: its folder, or its address with the folder of the ledger. Blocks."""
-    try:
-        elsewhere = read_address(root)
-    except (BulkAudioError, ValueError):
-        # Also of what cannot be the name of a folder, which is told to the user as such.
-        elsewhere = None
+def title_of(root: Path, asked: Elsewhere | None = None) -> str:
+    """
+    Name an archive for people: its folder, or its address with the folder of the ledger. Blocks.
+
+    Args:
+        asked: What counts for one that is not begun yet.
+    """
+    elsewhere = _kept(root) or asked
     return str(root) if elsewhere is None else f"{elsewhere.url} (ledger in {root})"
 
 
-def store_of(root: Path) -> str | None:
+def store_of(root: Path, asked: Elsewhere | None = None) -> str | None:
     """Return the address alone, for programs; None: the recordings are in the folder. Blocks."""
-    try:
-        elsewhere = read_address(root)
-    except (BulkAudioError, ValueError):
-        return None
+    elsewhere = _kept(root) or asked
     return None if elsewhere is None else str(elsewhere.url)
+
+
+def words_of(root: Path) -> str:
+    """Write for a shell what names an archive that is there: its address, or its folder. Blocks."""
+    elsewhere = _kept(root)
+    if elsewhere is None:
+        return shlex.quote(str(root))
+    return words_for(root, Elsewhere(url=elsewhere.url))
+
+
+def words_for(root: Path, elsewhere: Elsewhere) -> str:
+    """Write for a shell what names an archive of which this machine may have nothing."""
+    words = [str(elsewhere.url)]
+    if not _is_usual(root, elsewhere.url):
+        words += ["--state-dir", str(root)]
+    if elsewhere.endpoint is not None:
+        words += ["--store-endpoint", elsewhere.endpoint]
+    if elsewhere.ca_bundle is not None:
+        words += ["--ca-bundle", str(elsewhere.ca_bundle)]
+    return shlex.join(words)
+
+
+def _is_usual(root: Path, url: ObjectUrl) -> bool:
+    try:
+        return root.absolute() == usual_folder(url)
+    except UsageError:
+        return False
+
+
+def _kept(root: Path) -> Elsewhere | None:
+    try:
+        return read_address(root)
+    except (BulkAudioError, ValueError):
+        # Also of what cannot be the name of a folder, which is told to the user as such.
+        return None

@@ -1,0 +1,282 @@
+"""Archives at addresses, by the command line: what is typed, what is said, what is refused."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.objects.desk import ADDRESS, Desk, has, line_of
+
+ENDPOINT = "http://127.0.0.1:9"
+
+
+async def test_a_download_to_an_address(tmp_path: Path) -> None:
+    """Recordings are there, the ledger here; a second run fetches nothing."""
+    async with Desk.at(tmp_path) as desk:
+        ended = await desk.download("--metadata", "full")
+        assert ended.code == 0, ended.stderr
+        assert has(ended.stdout, f"Archive: {ADDRESS} (ledger in {desk.usual})")
+        objects = desk.bucket().objects()
+        for id_ in desk.ids:
+            assert objects[f"combined/{id_}.wav"] == desk.simulator.expected_bytes(id_, "combined")
+            assert f"metadata/{id_}.json" in objects
+        assert not list(desk.usual.rglob("*.wav"))
+        asked = desk.asked()
+        summary = line_of(await desk.download("--json"))
+        assert (summary["store"], summary["archive"]) == (ADDRESS, str(desk.usual))
+        assert summary["counts"]["already"] == len(desk.ids)
+        assert desk.asked() == asked
+        desk.check_secrets()
+
+
+@pytest.mark.parametrize("by", ["address", "folder"])
+async def test_every_command_knows_it(tmp_path: Path, by: str) -> None:
+    """By the address, and by the state folder."""
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download()).code == 0
+        name = ADDRESS if by == "address" else str(desk.usual)
+        status = line_of(await desk.well("status", name, "--json"))
+        assert status["store"] == ADDRESS
+        assert ADDRESS in (await desk.well("status", name)).stdout
+        verified = line_of(await desk.well("verify", name, "--json"))
+        assert verified["checked"] == len(desk.ids)
+        assert ADDRESS in (await desk.well("gaps", name)).stdout
+        exported = (await desk.well("export", name)).stdout
+        assert all(f"combined/{id_}.wav" in exported for id_ in desk.ids)
+        await desk.well("report", name)
+        assert (desk.usual / "report.html").is_file()
+        await desk.well("hold", name, "add", "--id", desk.ids[0])
+        assert desk.ids[0] in (await desk.well("hold", name, "list")).stdout
+        await desk.well("purge", name, "--id", desk.ids[1], "--yes")
+        assert f"combined/{desk.ids[1]}.wav" not in desk.bucket().objects()
+        refused = await desk.run("purge", name, "--id", desk.ids[0], "--yes")
+        assert refused.code == 3
+        assert (await desk.download(out=name)).code == 0
+        desk.check_secrets()
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+async def test_a_state_folder_of_ones_own(tmp_path: Path, by: str) -> None:
+    """Given once by an option or for every command by a variable."""
+    async with Desk.at(tmp_path) as desk:
+        state = tmp_path / "a state"
+        words = ("--state-dir", str(state)) if by == "option" else ()
+        if by == "variable":
+            desk.env["BULKAUDIO_STATE_DIR"] = str(state)
+        assert (await desk.download(*words)).code == 0
+        assert (state / ".bulkaudio" / "ledger.db").is_file()
+        assert not desk.usual.exists()
+        ended = await desk.run("status", ADDRESS)
+        if by == "variable":
+            assert ended.code == 0, ended.stderr
+            return
+        assert ended.code == 2
+        assert "this machine has no ledger of" in ended.stderr
+        assert "--state-dir" in ended.stderr
+        assert "BULKAUDIO_STATE_DIR" in ended.stderr
+        await desk.well("status", state)
+
+
+async def test_xdg_names_the_usual_place(tmp_path: Path) -> None:
+    """As everybody's state."""
+    async with Desk.at(tmp_path) as desk:
+        desk.env["XDG_STATE_HOME"] = str(tmp_path / "xdg")
+        assert (await desk.download()).code == 0
+        assert (tmp_path / "xdg" / "bulkaudio" / desk.usual.name / ".bulkaudio").is_dir()
+
+
+async def test_the_way_to_the_store_is_remembered(tmp_path: Path) -> None:
+    """Endpoint and certificates are said once, and can be said anew."""
+    async with Desk.at(tmp_path) as desk:
+        bundle = tmp_path / "ca.pem"
+        authority(bundle)
+        ended = await desk.download("--store-endpoint", ENDPOINT, "--ca-bundle", bundle)
+        assert ended.code == 0, ended.stderr
+        store = desk.usual / ".bulkaudio" / "store"
+        assert store.read_text().splitlines() == [
+            ADDRESS,
+            f"endpoint {ENDPOINT}",
+            f"ca-bundle {bundle}",
+        ]
+        assert store.stat().st_mode & 0o077 == 0
+        await desk.well("verify", ADDRESS)
+        assert desk.endpoints()[-1] == [ENDPOINT, str(bundle)]
+        assert (await desk.download()).code == 0
+        assert desk.endpoints()[-1] == [ENDPOINT, str(bundle)]
+        other = "https://other.example"
+        assert (await desk.download("--store-endpoint", other)).code == 0
+        assert desk.endpoints()[-1] == [other, str(bundle)]
+        await desk.well("verify", ADDRESS)
+        assert desk.endpoints()[-1] == [other, str(bundle)]
+
+
+REFUSED = [
+    (
+        ("--out", "folder", "--state-dir", "state"),
+        "--state-dir is for recordings in an object store",
+    ),
+    (("--out", "folder", "--store-endpoint", ENDPOINT), "--store-endpoint is for recordings in an"),
+    (("--out", "s3:/recordings/calls"), "lacks its two slashes"),
+    (("--out", "http://host/calls"), "recordings cannot be kept at http://"),
+    (("--out", "s3://KEY:SECRET@recordings/calls"), "holds credentials or a port"),
+    (("--out", ADDRESS, "--store-endpoint", "http://ceph.example:8080"), "unencrypted"),
+    (("--out", ADDRESS, "--store-endpoint", "ceph.example"), "is not a web address"),
+]
+
+
+@pytest.mark.parametrize(("words", "said"), REFUSED)
+async def test_what_cannot_be_is_refused_in_words(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    """Before anything is asked for, and nothing that was pasted is repeated."""
+    async with Desk.at(tmp_path) as desk:
+        scope = ("--agent", "PROJECT-1", "--region", "uk", "--csv", tmp_path / "calls.csv")
+        ended = await desk.run("download", *words, *scope)
+        assert ended.code == 2, ended.stderr
+        assert said in ended.stderr
+        assert "Fix: " in ended.stderr
+        assert "SECRET" not in ended.stderr
+        assert desk.asked() == 0
+        assert not desk.bucket().objects()
+
+
+async def test_a_state_folder_is_of_one_address(tmp_path: Path) -> None:
+    """Neither of another one nor of an archive in a folder."""
+    async with Desk.at(tmp_path) as desk:
+        state = tmp_path / "state"
+        assert (await desk.download("--state-dir", state)).code == 0
+        ended = await desk.download("--state-dir", state, out="s3://recordings/others")
+        assert ended.code == 2
+        assert f"{state} holds what is known of {ADDRESS}" in ended.stderr
+        folder = tmp_path / "folder"
+        assert (await desk.download(out=str(folder))).code == 0
+        ended = await desk.download("--state-dir", folder)
+        assert ended.code == 2
+        assert f"{folder} holds recordings of its own" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [(), ("--store-endpoint", ENDPOINT)])
+async def test_a_lost_state_folder(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """Everybody says how to make it anew, and then nothing is fetched again."""
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download(*words)).code == 0
+        shutil.rmtree(desk.usual)
+        asked = desk.asked()
+        way = " ".join(("bulkaudio rebuild", ADDRESS, *words))
+        ended = await desk.download(*words)
+        assert ended.code == 6
+        assert f"{way}\n" in ended.stderr
+        assert desk.asked() == asked
+        ended = await desk.run("status", ADDRESS)
+        assert ended.code == 2
+        assert f"bulkaudio rebuild {ADDRESS}" in ended.stderr
+        ended = await desk.well("rebuild", ADDRESS, *words)
+        assert f"{len(desk.ids)} recordings taken up" in ended.stdout
+        assert has(ended.stdout, f"download --out {ADDRESS}")
+        assert not has(ended.stdout, str(desk.usual))
+        assert line_of(await desk.download("--json"))["counts"]["already"] == len(desk.ids)
+        assert desk.asked() == asked
+        if words:
+            assert desk.endpoints()[-1] == [ENDPOINT, None]
+
+
+async def test_a_lost_state_folder_of_ones_own(tmp_path: Path) -> None:
+    """The advice names it, quoted for a shell."""
+    async with Desk.at(tmp_path) as desk:
+        state = tmp_path / "a state"
+        assert (await desk.download("--state-dir", state)).code == 0
+        shutil.rmtree(state)
+        ended = await desk.download("--state-dir", state)
+        assert f"bulkaudio rebuild {ADDRESS} --state-dir '{state}'\n" in ended.stderr
+        ended = await desk.well("rebuild", ADDRESS, "--state-dir", state)
+        assert has(ended.stdout, f"download --out {ADDRESS} --state-dir '{state}'")
+        assert (await desk.download("--state-dir", state)).code == 0
+
+
+async def test_nothing_is_rebuilt_from_nothing(tmp_path: Path) -> None:
+    """A mistyped address makes no archive."""
+    async with Desk.at(tmp_path) as desk:
+        ended = await desk.run("rebuild", "s3://recordings/cals")
+        assert ended.code == 2
+        assert "there is no archive of bulkaudio at s3://recordings/cals" in ended.stderr
+        assert not (tmp_path / "home" / ".local").exists()
+
+
+@pytest.mark.parametrize(
+    "command", [("download",), ("plan",), ("rebuild",), ("doctor",)], ids=lambda each: each[0]
+)
+async def test_the_client_is_an_extra(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Without it, the fix is what to type."""
+    async with Desk.at(tmp_path) as desk:
+        scope = ("--agent", "PROJECT-1", "--region", "uk", "--csv", str(tmp_path / "calls.csv"))
+        words = (ADDRESS,) if command == ("rebuild",) else ("--out", ADDRESS, *scope)
+        ended = await desk.run(*command, *words, hook="tests.objects.hooks:miss_the_client")
+        assert ended.code == 2, ended.stderr
+        said = ended.stdout if command == ("doctor",) else ended.stderr
+        assert has(said, "object stores need the package obstore")
+        assert has(said, "pip install 'bulkaudio[objects]'")
+
+
+async def test_a_plan_says_where_recordings_go(tmp_path: Path) -> None:
+    """The disk here is not judged for bytes that go elsewhere."""
+    async with Desk.at(tmp_path) as desk:
+        scope = ("--agent", "PROJECT-1", "--region", "uk", "--csv", tmp_path / "calls.csv")
+        ended = await desk.well("plan", "--out", ADDRESS, *scope)
+        assert has(
+            ended.stdout, f"The recordings go to {ADDRESS}; this machine's disk holds the ledger"
+        )
+        assert has(ended.stdout, f"Archive: {ADDRESS} (ledger in {desk.usual}), not begun yet")
+        assert not desk.usual.exists()
+        assert not desk.bucket().objects()
+        ended = await desk.well("plan", "--out", ADDRESS, *scope, "--min-free", "900TB")
+        assert has(ended.stdout, "The disk has no room for what is on its way to")
+        found = line_of(await desk.well("plan", "--out", ADDRESS, *scope, "--json"))
+        assert (found["store"], found["fits"]) == (ADDRESS, True)
+        # Archived and lost: a download would not begin, and so the plan says how to go on.
+        assert (await desk.download()).code == 0
+        shutil.rmtree(desk.usual)
+        ended = await desk.run("plan", "--out", ADDRESS, *scope)
+        assert ended.code == 6
+        assert f"bulkaudio rebuild {ADDRESS}" in ended.stderr
+
+
+def authority(path: Path) -> None:
+    """Write a certificate."""
+    import trustme
+
+    trustme.CA().cert_pem.write_to_path(str(path))
+
+
+async def test_a_listing_goes_on_after_a_rebuild(tmp_path: Path) -> None:
+    """Then the advice needs no time to begin at."""
+    async with Desk.at(tmp_path) as desk:
+        scope = ("--agent", "PROJECT-1", "--region", "uk", "--account", "ws-1")
+        window = ("--since", "2026-01-01", "--until", "2026-02-01")
+        await desk.well("download", "--out", ADDRESS, *scope, *window)
+        shutil.rmtree(desk.usual)
+        found = line_of(await desk.well("rebuild", ADDRESS, "--json"))
+        assert (found["store"], found["listing_known"], found["manifest_faults"]) == (
+            ADDRESS,
+            True,
+            [],
+        )
+        ended = await desk.well("rebuild", ADDRESS, "--force")
+        assert has(ended.stdout, "is known again. Next, to go on from there:")
+        assert ended.stdout.rstrip().endswith(f"download --out {ADDRESS}")
+        asked = desk.asked()
+        await desk.well("download", "--out", ADDRESS, "--until", "2026-02-02")
+        assert desk.asked() == asked
+
+
+async def test_a_spoilt_manifest_is_named(tmp_path: Path) -> None:
+    """The objects make up for it."""
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download()).code == 0
+        shutil.rmtree(desk.usual)
+        parts = [name for name in desk.bucket().objects() if name.endswith(".jsonl")]
+        desk.bucket().spoil(parts[-1], b"spoilt\n")
+        ended = await desk.run("rebuild", ADDRESS)
+        assert ended.code == 0, ended.stderr
+        assert has(ended.stdout, "What the ledger had told beside the recordings is not whole: ")
+        assert Path(parts[-1]).name in ended.stdout
+        assert has(ended.stdout, f"{len(desk.ids)} recordings taken up")
