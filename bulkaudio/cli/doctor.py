@@ -126,7 +126,7 @@ def subject_of(options: DoctorOptions, environ: Mapping[str, str]) -> "Subject":
             source=options.source,
             what=options.what,
             # A first look, before there is an archive, needs no folder.
-            where=where if where.out else replace(where, out="."),
+            where=where if where.out else WhereOptions(out=".", layout=where.layout),
             how=HowOptions(ca_bundle=options.ca_bundle, proxy=options.proxy),
             keys=options.keys,
         ),

@@ -33,6 +33,7 @@ def download(options: DownloadOptions = DEFAULTS) -> int:
 def summary_of(options: DownloadOptions, sentries: "Sentries | None" = None) -> "Summary":
     """Do the run, with its progress and signals, and sum it up; errors are in the summary."""
     from bulkaudio.cli.failure import unexpected
+    from bulkaudio.cli.places import likely_folder
     from bulkaudio.cli.result import EarlyEnd
     from bulkaudio.cli.sentries import Sentries
     from bulkaudio.errors import BulkAudioError
@@ -45,7 +46,7 @@ def summary_of(options: DownloadOptions, sentries: "Sentries | None" = None) -> 
         return Summary.of(_run(options, sentries, started_at), tally)
     except Exception as caught:  # noqa: BLE001 - even a bug ends in a summary of what was saved
         error = caught if isinstance(caught, BulkAudioError) else unexpected(caught)
-        archive = Path(options.where.out or "")
+        archive = likely_folder(options.where.out, options.where.state_dir)
         early = EarlyEnd(error=error, started_at=started_at, archive=archive)
         return Summary.of(early, tally)
 

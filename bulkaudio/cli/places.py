@@ -32,6 +32,23 @@ def place_of(
     return root.expanduser(), None if url is None else Elsewhere(url=url)
 
 
+def folder_of(
+    out: str | None, state_dir: str | None, environ: Mapping[str, str] = os.environ
+) -> Path:
+    """Return an archive's folder, also where none is named: this one then. Raises `UsageError`."""
+    return place_of(out, state_dir, environ)[0] if out else Path()
+
+
+def likely_folder(
+    out: str | None, state_dir: str | None, environ: Mapping[str, str] = os.environ
+) -> Path:
+    """Return the same for what is told of a run that is going to be refused."""
+    try:
+        return folder_of(out, state_dir, environ)
+    except UsageError:
+        return Path(out or "")
+
+
 def state_folder(text: str, environ: Mapping[str, str] = os.environ) -> Path:
     """
     Return the folder of an archive that is there, for commands that are given nothing else.

@@ -83,7 +83,7 @@ def report(
     from bulkaudio.observe.logs import LogOptions, logging_to
     from bulkaudio.observe.progress import Show, progress
     from bulkaudio.observe.terminal import console
-    from bulkaudio.report.write import check_place, write_report
+    from bulkaudio.report.write import check_place
     from bulkaudio.settings import REPORT_FILE
 
     scope = _scope(options)
@@ -92,7 +92,7 @@ def report(
     check_place("--output", path, archive)
     show, view = Show.OFF if options.quiet else Show(options.progress), ReportView()
     with logging_to(LogOptions(is_quiet=options.quiet)), progress(view, sys.stderr, show=show):
-        write = partial(write_report, path=path, are_numbers_shown=options.show_numbers)
+        write = partial(_write, path=path, are_numbers_shown=options.show_numbers)
         account = asyncio.run(_gather(archive, scope, view, write))
     reported = Reported(account=account, path=path)
     if options.json:
@@ -115,6 +115,19 @@ async def _gather(
         # Before the lock is let go: a page written after an erasure would tell of what was erased.
         await asyncio.to_thread(write, account)
         return account
+
+
+def _write(account: "Account", path: Path, *, are_numbers_shown: bool) -> None:
+    """Write the page; raises `UsageError` when numbers are asked for that are not at hand."""
+    from bulkaudio.errors import UsageError
+    from bulkaudio.report.write import write_report
+
+    if are_numbers_shown and account.store is not None:
+        raise UsageError(
+            f"callers' numbers are in the metadata, which is in {account.store} and is not read for a page",
+            fix="leave --show-numbers out",
+        )
+    write_report(account, path, are_numbers_shown=are_numbers_shown)
 
 
 def _scope(options: ReportOptions) -> "Scope":

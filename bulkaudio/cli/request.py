@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bulkaudio.cli.engine import cluster_wish
 from bulkaudio.cli.options import DownloadOptions, KeyOptions
-from bulkaudio.cli.places import place_of
+from bulkaudio.cli.places import folder_of, place_of
 from bulkaudio.cli.source_options import SourceOptions
 from bulkaudio.cli.values import needs_file
 from bulkaudio.errors import UsageError
@@ -148,7 +148,7 @@ def _check(options: DownloadOptions) -> None:
 
 def _check_outlets(options: DownloadOptions) -> None:
     """Keep what a run writes about itself from what the archive keeps, and from each other."""
-    output, out = options.output, Path(options.where.out or "").expanduser()
+    output, out = options.output, folder_of(options.where.out, options.where.state_dir)
     named = {
         "--log-file": output.log_file,
         "--summary-file": output.summary_file,

@@ -11,6 +11,7 @@ from bulkaudio.archive import look_into
 from bulkaudio.cli.existing import require_archive
 from bulkaudio.cli.failure import say, tell
 from bulkaudio.cli.options import DownloadOptions
+from bulkaudio.cli.places import likely_folder
 from bulkaudio.errors import ArchiveBusyError, BulkAudioError, StorageError
 from bulkaudio.events import Event, Started
 from bulkaudio.observe.exposition import Ended
@@ -95,7 +96,7 @@ class Sentries:
     def of(cls, options: DownloadOptions) -> "Sentries":
         """Make those that the options name."""
         output, how, tally = options.output, options.how, Tally()
-        archive = Path(options.where.out or "").expanduser()
+        archive = likely_folder(options.where.out, options.where.state_dir)
         metrics = pinger = None
         if output.metrics_file is not None:
             path = output.metrics_file.expanduser()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkaudio.archive import SeenArchive
+from bulkaudio.ledger.journal import STORE_PIN
 from bulkaudio.ledger.rows import ListingRow, RunRow
 from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.report.count import Count
@@ -74,6 +75,11 @@ class Account:
     runs: tuple[RunLine, ...]
     is_listed: bool = True
     interruption: Interruption | None = None
+
+    @property
+    def store(self) -> str | None:
+        """The address that the recordings are at; None: they are in the archive's folder."""
+        return self.pins.get(STORE_PIN)
 
 
 def _in(values: object, name: str) -> object:

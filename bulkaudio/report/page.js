@@ -57,7 +57,7 @@
     return h ? `${h}:${two(m)}:${two(s)}` : `${m}:${two(s)}`;
   };
 
-  const href = (row, side) => {
+  const pathOf = (row, side) => {
     let path = paths.get(row * 4 + side);
     if (path === undefined) {
       const start = new Date((row < starts.length ? starts[row] : 0) * 1000).toISOString();
@@ -67,8 +67,9 @@
       };
       path = data.template.replace(/\{(\w+)\}/g, (_, name) => fields[name]);
     }
-    return data.prefix + path.split("/").map(encodeURIComponent).join("/");
+    return path;
   };
+  const href = (row, side) => data.prefix + pathOf(row, side).split("/").map(encodeURIComponent).join("/");
 
   // What is shown: filtered, sorted, a page of it.
   const columns = [
@@ -99,11 +100,13 @@
     draw();
   };
 
-  const playLabel = (row, side) => `Play ${SIDES[calls.directions[side]].toLowerCase()}, ${when(row)}, ${ids[row]}`;
+  // Recordings in an object store cannot be opened from here: their addresses are shown instead.
+  const PLAY = data.store ? "Address" : "▶ Play";
+  const playLabel = (row, side) => `${data.store ? "Address of" : "Play"} ${SIDES[calls.directions[side]].toLowerCase()}, ${when(row)}, ${ids[row]}`;
   const cellOf = (row, side) => {
     const letter = calls.states[side][row], name = SIDES[calls.directions[side]];
     if (letter === "s") {
-      const button = make("button", { type: "button", className: "play", tabIndex: -1, "aria-label": playLabel(row, side) }, "▶ Play");
+      const button = make("button", { type: "button", className: "play", tabIndex: -1, "aria-label": playLabel(row, side) }, PLAY);
       button.dataset.side = side;
       return make("td", { role: "gridcell", "data-label": name }, button);
     }
@@ -189,13 +192,15 @@
     at("player").hidden = false;
     at("what").textContent = when(row);
     at("whose").textContent = ids[row];
-    at("file").href = href(row, side);
+    if (data.store) at("address").textContent = data.store + pathOf(row, side);
+    else at("file").href = href(row, side);
     at("sides").replaceChildren(...calls.directions.map((name, each) => {
       const button = make("button", { type: "button", className: "play", disabled: calls.states[each][row] !== "s", "aria-pressed": String(each === side) }, SIDES[name]);
       button.addEventListener("click", () => { play(row, each); at("sides").children[each].focus(); });
       return button;
     }));
     if (from) opener = from;
+    if (data.store) return mark();
     audio.src = href(row, side);
     // The directions of a call run side by side: a change of side goes on at the same second.
     if (second) audio.addEventListener("loadedmetadata", () => { audio.currentTime = Math.min(second, audio.duration || 0); }, { once: true });
@@ -207,9 +212,9 @@
       const isOn = playing !== null && Number(element.dataset.row) === playing.row;
       element.classList.toggle("on", isOn);
       for (const button of element.querySelectorAll(".play")) {
-        const isPlaying = isOn && Number(button.dataset.side) === playing.side && !audio.paused;
-        button.setAttribute("aria-pressed", String(isPlaying));
-        button.textContent = isPlaying ? "❚❚ Pause" : "▶ Play";
+        const isPlaying = isOn && Number(button.dataset.side) === playing.side && (data.store || !audio.paused);
+        button.setAttribute("aria-pressed", String(Boolean(isPlaying)));
+        button.textContent = isPlaying && !data.store ? "❚❚ Pause" : PLAY;
       }
     }
   };
@@ -227,7 +232,8 @@
     if (!button) return;
     const row = Number(button.closest("tr").dataset.row), side = Number(button.dataset.side);
     const isThis = playing && playing.row === row && playing.side === side;
-    if (isThis && !audio.error) {
+    if (isThis && data.store) close();
+    else if (isThis && !audio.error) {
       if (audio.paused) audio.play().catch(() => {}); else audio.pause();
     } else play(row, side, button);
   });
@@ -239,6 +245,11 @@
     mark();
   });
   at("close").addEventListener("click", close);
+  if (data.store) {
+    audio.hidden = at("file").hidden = true;
+    at("address").hidden = false;
+    at("player").setAttribute("aria-label", "Address");
+  }
   document.addEventListener("keydown", (event) => { if (event.key === "Escape" && playing) close(); });
 
   at("heads").append(...columns.map((column, n) => {

@@ -58,7 +58,9 @@ def render(account: Account, callers: Mapping[str, str], links_from: str) -> str
 
 
 def _fixed(account: Account, prefix: str) -> dict[str, Any]:
-    return {"zone": str(account.scope.zone), "template": account.template, "prefix": prefix}
+    store = account.store and f"{account.store}/"
+    told = {"zone": str(account.scope.zone), "template": account.template, "prefix": prefix}
+    return told | ({"store": store} if store else {})
 
 
 def _filled(account: Account, data: Markup, shown: int) -> str:
@@ -77,7 +79,8 @@ def _filled(account: Account, data: Markup, shown: int) -> str:
             not_kept(account.figures, account.scope),
             when_and_how_long(account.figures),
         ),
-        shown=joined(_shown_words(account, shown)),
+        shown=joined(" ".join(filter(None, (_place_words(account), _shown_words(account, shown))))),
+        **_words_of_table(account.store),
         after=runs_section(account),
         foot=_foot(account),
     )
@@ -118,7 +121,7 @@ def _tiles(account: Account) -> Iterator[Markup]:
     yield _tile("Calls", f"{sum(figures.calls):,}", "")
     yield _tile("Recordings saved", f"{saved:,}", kept)
     yield _tile("Hours of audio", hours_words(figures.seconds), "")
-    yield _tile("On disk", format_bytes(figures.bytes), "")
+    yield _tile("On disk" if account.store is None else "Stored", format_bytes(figures.bytes), "")
     for status, name in ((Status.OPEN, "Missing"), (Status.FAILED, "Failed")):
         count = figures.count(status)
         yield _tile(name, f"{count:,}", "recordings", is_bad=count > 0)
@@ -143,6 +146,31 @@ def _shown_words(account: Account, shown: int) -> str:
         f"The table holds {plural(shown, 'call')}: first those that lack something, then the newest. "
         f"{hidden:,} more are in every number above, and in the archive."
     )
+
+
+def _place_words(account: Account) -> str:
+    """Say where the recordings are, when no link leads there."""
+    if account.store is None:
+        return ""
+    return (
+        f"The recordings are in {account.store}, which this page cannot open: the button of a recording "
+        "shows its address there."
+    )
+
+
+def _words_of_table(store: str | None) -> dict[str, str]:
+    """Say what the table's buttons do."""
+    if store is None:
+        return {
+            "where": "the recordings are beside it, in folders by their names.",
+            "caption": "Calls, with a button to play each recording",
+            "enter": "to play, <kbd>Esc</kbd> to close the player",
+        }
+    return {
+        "where": tag("span", f"the recordings are in {store}, under keys by their names."),
+        "caption": "Calls, with a button that shows where each recording is",
+        "enter": "to show an address, <kbd>Esc</kbd> to close it",
+    }
 
 
 def _foot(account: Account) -> Markup:

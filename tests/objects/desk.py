@@ -111,7 +111,7 @@ class Desk:
         """How many recordings were asked for so far."""
         return sum(self.simulator.requests.recordings().values())
 
-    def endpoints(self) -> list[str | None]:
+    def endpoints(self) -> list[list[str | None]]:
         """Which servers clients were made for so far, and with which certificates."""
         log = self.folder / "cloud" / "clients"
         lines = log.read_text().splitlines() if log.exists() else []
