@@ -106,8 +106,6 @@ def examined(options: DoctorOptions) -> "Report":
 
 def subject_of(options: DoctorOptions, environ: Mapping[str, str]) -> "Subject":
     """Translate the options; nothing is read yet but where the configuration file is."""
-    from dataclasses import replace
-
     from bulkaudio.cli.config_file import find_file
     from bulkaudio.cli.options import DownloadOptions, HowOptions
     from bulkaudio.cli.request import make_request, window_words

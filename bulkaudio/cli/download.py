@@ -3,7 +3,6 @@
 import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bulkaudio.cli.options import DEFAULTS, DownloadOptions

@@ -5,7 +5,6 @@ import json
 import threading
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from bulkaudio.archive import look_into
 from bulkaudio.cli.existing import require_archive
