@@ -289,17 +289,25 @@ async def _open_ledger(root: Path, elsewhere: Elsewhere | None) -> Ledger:
     return await Ledger.open(path, is_new_allowed=await LocalStore.is_empty(root))
 
 
-async def check_unclaimed(root: Path, elsewhere: Elsewhere | None) -> None:
-    """Let no ledger begin where an archive has lost its own; raises `LedgerError`."""
+async def check_unclaimed(root: Path, elsewhere: Elsewhere | None) -> bool:
+    """
+    Let no ledger begin where an archive has lost its own; return whether there is one.
+
+    Raises:
+        LedgerError: It is lost.
+    """
     path = root / STATE_FOLDER / LEDGER_FILE
     if elsewhere is None or not await LocalStore.is_empty(root):
-        return
-    if await asyncio.to_thread(is_absent, path) and not await is_unused(elsewhere):
+        return True
+    if not await asyncio.to_thread(is_absent, path):
+        return True
+    if not await is_unused(elsewhere):
         raise LedgerError(
             f"there is an archive at {elsewhere.url}, and its ledger is not in {root}",
             fix="if another folder has it, give that as --state-dir; if it is lost, make it anew, "
             f"without fetching anything: bulkaudio rebuild {words_for(root, elsewhere)}",
         )
+    return False
 
 
 def address_of(pins: Mapping[str, str]) -> Elsewhere | None:

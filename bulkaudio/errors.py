@@ -92,6 +92,14 @@ class ClusterError(LocalError):
     """The scheduler or its workers are missing, were lost, or are of another version."""
 
 
+class BucketAuthError(StorageError):
+    """The credentials of an object store are missing, refused, or not allowed to do what was tried."""
+
+
+class UntrustedStoreError(StorageError):
+    """The certificate of an object store is not one to send recordings to."""
+
+
 class LedgerError(LocalError):
     """The ledger is damaged, missing beside saved recordings, or newer than this program."""
 

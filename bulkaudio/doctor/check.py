@@ -76,8 +76,9 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "recordings": ("dns", "tls", "answer", "clock", "key"),
     "conversations": ("dns", "tls", "answer", "clock", "key"),
     "archive": ("folder", "permissions", "disk", "space", "ledger"),
+    "store": ("credentials", "tls", "bucket", "archive"),
 }
-"""Every check, in the order in which it is shown."""
+"""Every check, in the order in which it is shown; those of a store only where there is one."""
 
 NAMES = tuple(f"{group}.{what}".strip(".") for group, each in GROUPS.items() for what in each)
 

@@ -25,6 +25,7 @@ from bulkaudio.doctor.keys import Keys
 from bulkaudio.doctor.network import Network
 from bulkaudio.doctor.patience import within
 from bulkaudio.doctor.source import source_check
+from bulkaudio.doctor.store import is_elsewhere, store_checks
 from bulkaudio.doctor.subject import CONFIGURATION_CHECK, Bound, Subject, bind
 from bulkaudio.errors import BulkAudioError, KeyRefusedError, StorageError
 
@@ -41,10 +42,11 @@ async def examine(subject: Subject, *, probe_id: str | None = None) -> Report:
             archive = group.create_task(_archive(subject))
             hosts = group.create_task(network.checks())
             source = group.create_task(source_check(subject, ledger))
+            store = group.create_task(store_checks(subject))
     except ExceptionGroup as several:
         raise several.exceptions[0] from several
     found, holder = archive.result()
-    checks = in_order((bound.check, source.result(), *hosts.result(), *found))
+    checks = in_order((bound.check, source.result(), *hosts.result(), *found, *store.result()))
     report = Report(checks=checks, holder=holder)
     return report if probe_id is None else await _probed(network, probe_id, report)
 
@@ -82,11 +84,12 @@ async def _archive(subject: Subject) -> tuple[Sequence[Check], str | None]:
         return (fail_for(first.name, _dead_disk(subject)), *others), None
     ledger = await _ledger(subject, check_s=WALK_S)
     least = subject.request.place.min_free_bytes
+    passing = LedgerLook() if await is_elsewhere(subject) else ledger
     if disk.error is not None and isinstance(ledger.error, StorageError):
         # Who may not enter the folder has one fault, not two.
         needs = skip("archive.ledger", "needs the folder")
-        return (*disk_checks(disk, ledger, least), needs), None
-    return (*disk_checks(disk, ledger, least), ledger_check(ledger, root)), ledger.holder
+        return (*disk_checks(disk, passing, least), needs), None
+    return (*disk_checks(disk, passing, least), ledger_check(ledger, root)), ledger.holder
 
 
 def _dead_disk(subject: Subject) -> StorageError:

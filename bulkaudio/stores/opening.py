@@ -21,6 +21,7 @@ from bulkaudio.stores.local import LocalStore
 if TYPE_CHECKING:
     from bulkaudio.stores.objects.reading import ObjectReader
     from bulkaudio.stores.objects.store import ObjectStore
+    from bulkaudio.stores.objects.trial import Trial
 
 
 async def find_elsewhere(root: Path, asked: Elsewhere | None) -> Elsewhere | None:
@@ -60,6 +61,16 @@ def check_address(kept: str | None, asked: Elsewhere, root: Path) -> None:
     )
 
 
+def try_elsewhere(elsewhere: Elsewhere) -> "Trial":
+    """
+    Try an object store out, which is left as it was; blocks.
+
+    Raises:
+        BulkAudioError: With what is missing.
+    """
+    return cast("Trial", _objects("trial").try_bucket(elsewhere))
+
+
 async def is_unused(elsewhere: Elsewhere) -> bool:
     """Whether no archive is at that address: only then may a ledger begin."""
     found: bool = await _objects().is_unused(elsewhere)
@@ -78,9 +89,9 @@ async def read_elsewhere(root: Path, elsewhere: Elsewhere, layout: Layout) -> "O
     return cast("ObjectReader", store)
 
 
-def _objects() -> Any:
+def _objects(module: str = "store") -> Any:
     try:
-        return import_module("bulkaudio.stores.objects.store")
+        return import_module(f"bulkaudio.stores.objects.{module}")
     except ModuleNotFoundError as error:
         if error.name is None or error.name.partition(".")[0] != "obstore":
             raise

@@ -31,12 +31,14 @@ class Desk:
 
     Attributes:
         env: Variables beside those that everybody has.
+        fault: A call of buckets that fails, and what its key holds.
         seen: What every command has printed so far.
     """
 
     simulator: Simulator
     folder: Path
     env: dict[str, str] = field(default_factory=dict)
+    fault: tuple[str, ...] = ()
     seen: list[str] = field(default_factory=list)
 
     @classmethod
@@ -90,7 +92,7 @@ class Desk:
             env=self.environment(),
             cwd=self.folder,
             hook=hook,
-            hook_arguments=(str(self.folder / "cloud"),),
+            hook_arguments=(str(self.folder / "cloud"), *self.fault),
         )
         ended = await run_forked(order)
         self.seen += [ended.stdout, ended.stderr]

@@ -11,11 +11,10 @@ from pathlib import Path, PurePosixPath
 import pytest
 import trustme
 
-from bulkaudio.errors import StorageError, UsageError
+from bulkaudio.errors import BucketAuthError, StorageError, UsageError
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.connect import BucketOptions
-from bulkaudio.stores.objects.faults import BucketAuthError
 from bulkaudio.stores.objects.patience import Patience
 from bulkaudio.stores.objects.things import Body, Put
 from tests.objects.between import Answer, Asked, Between, Treatment, between, refused, slow_down

@@ -7,12 +7,11 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from bulkaudio.errors import StorageError
+from bulkaudio.errors import BucketAuthError, StorageError
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.stores.objects.aws import read_profile
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.connect import BucketOptions
-from bulkaudio.stores.objects.faults import BucketAuthError
 from bulkaudio.stores.objects.things import Body, Put
 from tests.objects.between import Answer, Between
 from tests.objects.conftest import CANARY, hasty

@@ -7,12 +7,11 @@ from pathlib import PurePosixPath
 
 import pytest
 
-from bulkaudio.errors import StorageError
+from bulkaudio.errors import BucketAuthError, StorageError
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.stores.objects.azure import EMULATOR, read_settings
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.connect import BucketOptions
-from bulkaudio.stores.objects.faults import BucketAuthError
 from bulkaudio.stores.objects.things import Body, Put
 from bulkaudio.stores.objects.upload import SINGLE_BYTES
 from tests.objects.azurite import make_container

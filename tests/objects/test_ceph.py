@@ -12,11 +12,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from bulkaudio.errors import StorageError
+from bulkaudio.errors import BucketAuthError, StorageError
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.connect import BucketOptions
-from bulkaudio.stores.objects.faults import BucketAuthError
 from bulkaudio.stores.objects.probe import IGNORES_ABSENCE, NO_DELETE
 from bulkaudio.stores.objects.things import Body, Found, Put
 from bulkaudio.stores.objects.upload import PART_BYTES, SINGLE_BYTES

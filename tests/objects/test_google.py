@@ -2,10 +2,10 @@
 
 import pytest
 
+from bulkaudio.errors import BucketAuthError
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.connect import BucketOptions
-from bulkaudio.stores.objects.faults import BucketAuthError
 from bulkaudio.stores.objects.things import Body, Put
 from tests.objects.between import Answer, Between
 from tests.objects.conftest import hasty

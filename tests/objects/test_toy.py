@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkaudio.errors import StorageError
+from bulkaudio.errors import BucketAuthError, StorageError
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.stores.objects.bucket import Bucket
-from bulkaudio.stores.objects.faults import BucketAuthError
 from bulkaudio.stores.objects.probe import IGNORES_ABSENCE, NO_DELETE
 from bulkaudio.stores.objects.things import Body, Put
 from bulkaudio.stores.objects.upload import MAX_PARTS, PART_BYTES, SINGLE_BYTES, Upload

@@ -16,8 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from bulkaudio.errors import StorageError
-from bulkaudio.stores.objects.faults import BucketAuthError
+from bulkaudio.errors import BucketAuthError, StorageError
 
 if TYPE_CHECKING:
     from obstore.store import S3Credential

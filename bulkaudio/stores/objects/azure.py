@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from bulkaudio.stores.objects.faults import BucketAuthError
+from bulkaudio.errors import BucketAuthError
 
 _OF_CLI = {
     "AZURE_STORAGE_ACCOUNT": "account_name",

@@ -148,6 +148,15 @@ def _azure(url: ObjectUrl, options: BucketOptions) -> dict[str, Any]:
 _SETTINGS = {"s3": _s3, "gs": _google, "az": _azure}
 
 
+def endpoint_of(url: ObjectUrl, given: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return the server that recordings go to; None: the cloud's own."""
+    options = BucketOptions(endpoint=given, environ=environ)
+    if url.scheme == "s3":
+        return given or _endpoint(url, options) or aws.read_profile(environ).endpoint
+    found = given or _endpoint(url, options)
+    return found or (azure.read_settings(environ).get("endpoint") if url.scheme == "az" else None)
+
+
 def _endpoint(url: ObjectUrl, options: BucketOptions) -> str | None:
     found = (options.environ.get(name) for name in ENDPOINTS[url.scheme])
     return next((text for text in found if text), None)

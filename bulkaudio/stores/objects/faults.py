@@ -17,16 +17,12 @@ from obstore.exceptions import (
     PreconditionError,
 )
 
-from bulkaudio.errors import AND_AGAIN, StorageError
+from bulkaudio.errors import AND_AGAIN, BucketAuthError, StorageError, UntrustedStoreError
 from bulkaudio.naming import printable
 from bulkaudio.object_url import ObjectUrl
 
 OBSTORE_ERRORS = (BaseError, OSError, NotImplementedError, ValueError)
 """All that its calls raise; a missing object is a `FileNotFoundError`."""
-
-
-class BucketAuthError(StorageError):
-    """The credentials are missing, refused, or not allowed to do what was tried."""
 
 
 class ObjectMissingError(StorageError):
@@ -197,6 +193,7 @@ _CLASSES = {
     Kind.KEYLESS: BucketAuthError,
     Kind.REFUSED: BucketAuthError,
     Kind.MISSING: ObjectMissingError,
+    Kind.UNTRUSTED: UntrustedStoreError,
 }
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from bulkaudio.errors import StorageError
-from bulkaudio.stores.objects.faults import BucketAuthError, Kind
+from bulkaudio.errors import BucketAuthError, StorageError
+from bulkaudio.stores.objects.faults import Kind
 from bulkaudio.stores.objects.patience import Repeater, RequestFailed
 from bulkaudio.stores.objects.things import Body, Conditions, Found
 from bulkaudio.stores.objects.upload import Upload

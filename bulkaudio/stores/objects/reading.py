@@ -20,6 +20,7 @@ from bulkaudio.stores.inspection import Inspection
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.connect import BucketOptions
 from bulkaudio.stores.objects.objects import Objects
+from bulkaudio.stores.objects.patience import Patience
 from bulkaudio.stores.reading import LocalReader
 from bulkaudio.stores.staging import recording_of
 
@@ -128,9 +129,9 @@ def _traces(folders: Folders) -> Mapping[tuple[str, str], tuple[Recording, Path]
     }
 
 
-def open_bucket(elsewhere: Elsewhere) -> Bucket:
+def open_bucket(elsewhere: Elsewhere, *, patience: Patience | None = None) -> Bucket:
     """Make the client of a bucket; nothing is requested."""
     options = BucketOptions(
         endpoint=elsewhere.endpoint, ca_bundle=elsewhere.ca_bundle, proxy=elsewhere.proxy
     )
-    return Bucket.open(elsewhere.url, options)
+    return Bucket.open(elsewhere.url, options, patience=patience)

@@ -1,0 +1,51 @@
+"""A look at an object store for whoever only asks whether it would do; leaves nothing there."""
+
+import os
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from bulkaudio.errors import BucketAuthError
+from bulkaudio.settings import Elsewhere
+from bulkaudio.stores.objects.connect import endpoint_of
+from bulkaudio.stores.objects.origin import origin_of
+from bulkaudio.stores.objects.patience import Patience
+from bulkaudio.stores.objects.reading import open_bucket
+from bulkaudio.stores.objects.things import Conditions
+
+HASTY = Patience(attempts=2, total_s=20.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """
+    What an object store was found to do.
+
+    Attributes:
+        origin: Where its credentials came from.
+        server: Its host, in words.
+        is_plain: Without TLS, to this machine or because somebody allowed it.
+    """
+
+    origin: str
+    server: str
+    is_plain: bool
+    conditions: Conditions
+
+
+def try_bucket(elsewhere: Elsewhere) -> Trial:
+    """Write, read, list and delete one small object; blocks. Raises `StorageError`, `UsageError`."""
+    bucket = open_bucket(elsewhere, patience=HASTY)
+    endpoint = endpoint_of(elsewhere.url, elsewhere.endpoint, os.environ)
+    parts = urlsplit(endpoint or "")
+    origin = origin_of(elsewhere.url, os.environ)
+    try:
+        conditions = bucket.probe()
+    except BucketAuthError as error:
+        words = f"{error.message}; the credentials come from {origin}"
+        raise BucketAuthError(words, fix=error.fix) from None
+    return Trial(
+        origin=origin,
+        server=parts.netloc or f"the cloud's own ({elsewhere.url.scheme})",
+        is_plain=parts.scheme == "http",
+        conditions=conditions,
+    )
