@@ -207,12 +207,38 @@ def test_print_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert names() == []
 
 
-@pytest.mark.parametrize("out", ["s3://bucket/calls", "gs://x"])
-def test_archive_is_a_folder(out: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--out", "ftp://bucket/calls"),
+        ("--out", "gs://x"),
+        ("--out", "s3:/bucket"),
+        ("--out", "archive", "--state-dir", "state"),
+        ("--out", "archive", "--store-endpoint", "https://ceph.example"),
+    ],
+)
+def test_where_no_archive_can_be(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
     """What download would refuse later is refused now."""
-    assert main(["init", "--no-check", URL, "--out", out]) == 2
-    assert "is a URL" in capsys.readouterr().err
+    assert main(["init", "--no-check", URL, *words]) == 2
+    assert "Fix: " in capsys.readouterr().err
     assert names() == []
+
+
+def test_archive_at_an_address(capsys: pytest.CaptureFixture[str]) -> None:
+    """The file says where recordings and ledger go, and how the store is reached."""
+    words = ("--state-dir", "state", "--store-endpoint", "https://ceph.example")
+    assert main(["init", "--no-check", URL, "--out", "s3://bucket/calls", *words]) == 0
+    found = tomllib.loads(Path("bulkaudio.toml").read_text())
+    assert found["out"] == "s3://bucket/calls"
+    assert found["state-dir"] == str(Path.cwd() / "state")
+    assert found["store-endpoint"] == "https://ceph.example"
+    assert "s3://bucket/calls" in capsys.readouterr().out
+    assert main(["init", "--no-check", URL, "--out", "gs://bucket", "--print"]) == 0
+    found = tomllib.loads(capsys.readouterr().out)
+    assert found["out"] == "gs://bucket"
+    assert not {"state-dir", "store-endpoint"} & found.keys()
 
 
 # The key.

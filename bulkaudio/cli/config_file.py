@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bulkaudio.cli.places import STATE_DIR, folder_of
 from bulkaudio.errors import UsageError
 from bulkaudio.settings import CONFIG_FILE
 
@@ -38,14 +39,18 @@ class ConfigFile:
 
 
 def find_file(
-    named: str | None, archive: str | None, environ: Mapping[str, str]
+    named: str | None,
+    archive: str | None,
+    environ: Mapping[str, str],
+    state_dir: str | None = None,
 ) -> ConfigFile | None:
     """
     Find the file and read it.
 
     Args:
         named: By ``--config`` or its variable.
-        archive: The folder, as far as a flag or a variable tells it.
+        archive: The folder or address, as far as a flag or a variable tells it.
+        state_dir: The folder that goes with an address, the same.
 
     Raises:
         UsageError: It is not there though it was named, cannot be read or is no TOML; or the
@@ -59,8 +64,9 @@ def find_file(
                 fix="check --config and BULKAUDIO_CONFIG",
             )
         return ConfigFile(path=path, document=_parsed(path, _content(path)))
-    if archive and "://" not in archive:
-        path = Path(archive).expanduser() / CONFIG_FILE
+    folder = _folder_of(archive, state_dir, environ) if archive else None
+    if folder is not None:
+        path = folder / CONFIG_FILE
         content = _own_content(path)
         if content is not None:
             return ConfigFile(path=path, document=_parsed(path, content), is_archives_own=True)
@@ -68,6 +74,16 @@ def find_file(
     return (
         None if found is None else ConfigFile(path=found, document=_parsed(found, _content(found)))
     )
+
+
+def _folder_of(archive: str, state_dir: str | None, environ: Mapping[str, str]) -> Path | None:
+    """Return the folder that may hold a file; what is wrong with an address, the command tells."""
+    if "://" not in archive:
+        return Path(archive).expanduser()
+    try:
+        return folder_of(archive, state_dir or environ.get(STATE_DIR) or None, environ)
+    except UsageError:
+        return None
 
 
 def usual_places(environ: Mapping[str, str]) -> Iterator[Path]:

@@ -13,16 +13,15 @@ KEY_FILE = "polyai.key"
 TEXT = """\
 # Written by `bulkaudio init` for {url}
 #
-# Read with --config FILE or BULKAUDIO_CONFIG=FILE; without being named only from the archive's folder,
-# ~/.config/bulkaudio/{name} and {machines}.
+# Read with --config FILE or BULKAUDIO_CONFIG=FILE; without being named only from the archive's folder
+# (of an address: its state folder), ~/.config/bulkaudio/{name} and {machines}.
 # Flags and variables win over it: `bulkaudio config show` tells where each value comes from.
 
 region = {region}
 account = {account}
 agent = {agent}
 
-# The archive, a folder on a local disk.
-out = {out}
+{place}
 
 # The file that holds the API key, which only you can read. The key itself belongs nowhere here.
 {hash}api-key-file = {key_file}
@@ -55,6 +54,55 @@ out = {out}
 # out = {other}
 """
 
+FOLDER = """\
+# The archive, a folder on a local disk.
+out = {out}"""
+
+ADDRESS = """\
+# The archive: recordings go to an object store, with credentials that are found as its cloud's own
+# tools find them. None belongs here.
+out = {out}
+
+# The folder of lock and ledger, on a local disk that is kept from night to night.
+{state_hash}state-dir = {state_dir}
+
+# The object store's server, if it is not the cloud's own.
+{endpoint_hash}store-endpoint = {endpoint}"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Where:
+    """
+    Where an archive is going to be.
+
+    Attributes:
+        folder: Of ledger and lock; without `url` also of the recordings. Absolute, so that it does
+            not depend on where a job is started.
+        is_folder_named: Somebody chose it, although there is an address.
+    """
+
+    folder: Path
+    url: str | None = None
+    is_folder_named: bool = False
+    endpoint: str | None = None
+
+    @property
+    def out(self) -> str:
+        """What ``--out`` is to be."""
+        return self.url or str(self.folder)
+
+    def text(self) -> str:
+        """Write the lines of the file."""
+        if self.url is None:
+            return FOLDER.format(out=_quoted(self.out))
+        return ADDRESS.format(
+            out=_quoted(self.url),
+            state_hash="" if self.is_folder_named else "# ",
+            state_dir=_quoted(str(self.folder)),
+            endpoint_hash="" if self.endpoint else "# ",
+            endpoint=_quoted(self.endpoint or "https://s3.example"),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
@@ -62,13 +110,12 @@ class Settled:
     What a new file is to say.
 
     Attributes:
-        out: The archive's folder. Absolute, so that it does not depend on where a job is started.
-        key_file: Absolute, too; None when nobody named it.
+        key_file: Absolute; None when nobody named it.
         output: The file itself.
     """
 
     address: StudioAddress
-    out: Path
+    where: Where
     key_file: Path | None
     output: Path
 
@@ -88,10 +135,10 @@ def text_of(settled: Settled) -> str:
         region=_quoted(address.region),
         account=_quoted(address.account),
         agent=_quoted(address.agent),
-        out=_quoted(str(settled.out)),
+        place=settled.where.text(),
         hash="" if settled.key_file else "# ",
         key_file=_quoted(str(settled.own_key_file)),
-        other=_quoted(f"{settled.out}-other"),
+        other=_quoted(f"{settled.where.out}-other"),
     )
 
 

@@ -4,13 +4,15 @@ import json as json_text
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, ArgumentCollection, CycloptsError, Parameter
 from cyclopts.argument import Argument
 
-from bulkaudio.cli.options import DEFAULTS, DownloadOptions
+from bulkaudio.cli.options import DEFAULTS, DownloadOptions, WhereOptions
+from bulkaudio.cli.places import folder_of
 
 if TYPE_CHECKING:
     from bulkaudio.cli.effective import Memory, Row
@@ -47,14 +49,15 @@ def look(words: Sequence[str]) -> "Shown":
     from bulkaudio.settings import CONFIG_FILE
 
     arguments, options = _parsed(words)
-    root = _root(options.where.out)
+    root = _root(options.where)
     memory = None if root is None else asyncio.run(_memory(root, options))
-    rows = rows_of(arguments, options, memory)
+    rows = [_placed(row, options.where) for row in rows_of(arguments, options, memory)]
     by_name: dict[str, Row] = {row.name: row for row in rows}
     out, config = by_name["out"], options.output.config
     # A file that names the archive was found without knowing it.
     archive = None if out.origin is Origin.FILE else options.where.out
-    file = find_file(None if config is None else str(config), archive, os.environ)
+    named = None if config is None else str(config)
+    file = find_file(named, archive, os.environ, options.where.state_dir)
     return Shown(
         rows=rows,
         file=None if file is None else file.path,
@@ -86,19 +89,33 @@ def _parsed(words: Sequence[str]) -> tuple[dict[str, Argument], DownloadOptions]
     return found, options if isinstance(options, DownloadOptions) else DEFAULTS
 
 
-def _root(out: str | None) -> Path | None:
+def _root(where: WhereOptions) -> Path | None:
     """Return the folder of an archive that is there already; nothing is made."""
     from bulkaudio.archive import is_archive
 
-    if not out or "://" in out or "\0" in out:
+    if not where.out or "\0" in where.out:
         return None
-    root = Path(out).expanduser()
+    root = folder_of(where.out, where.state_dir)
     return root if is_archive(root) else None
+
+
+def _placed(row: "Row", where: WhereOptions) -> "Row":
+    """Name the folder that goes with an address, instead of saying how it is named."""
+    from bulkaudio.cli.effective import Origin
+
+    if (
+        row.name != "state-dir"
+        or row.origin is not Origin.DEFAULT
+        or "://" not in (where.out or "")
+    ):
+        return row
+    folder = str(folder_of(where.out, None))
+    return replace(row, value=folder, shown=folder)
 
 
 async def _memory(root: Path, options: DownloadOptions) -> "Memory":
     from bulkaudio.archive import look_into
-    from bulkaudio.cli.effective import Memory, memory_of
+    from bulkaudio.cli.effective import Memory, memory_of, reached_by
     from bulkaudio.errors import ArchiveBusyError
     from bulkaudio.remember import LISTING_PIN
 
@@ -106,6 +123,7 @@ async def _memory(root: Path, options: DownloadOptions) -> "Memory":
         async with look_into(root) as held:
             pins, has_saved = await held.remembered(), await held.ledger.has_saved()
     except ArchiveBusyError:
-        return Memory(root=root, values={}, is_held=True)
+        return Memory(root=root, values=reached_by(root), is_held=True)
     listing = None if options.source.csv else pins.get(LISTING_PIN)
-    return memory_of(root, pins, listing, has_saved=has_saved)
+    memory = memory_of(root, pins, listing, has_saved=has_saved)
+    return replace(memory, values={**memory.values, **reached_by(root)})

@@ -132,7 +132,7 @@ def subject_of(options: DoctorOptions, environ: Mapping[str, str]) -> "Subject":
         environ=environ,
     )
     named = None if options.config is None else str(options.config)
-    file = find_file(named, where.out, environ)
+    file = find_file(named, where.out, environ, where.state_dir)
     return Subject(
         request=request,
         archive=request.place.out if where.out else None,

@@ -18,6 +18,7 @@ from bulkaudio.ping_url import PingUrl
 from bulkaudio.polyai.hosts import canonical_region
 from bulkaudio.remember import Choices
 from bulkaudio.settings import DEFAULT_LAYOUT, ListingQuery, Pace
+from bulkaudio.stores.address import read_address
 from bulkaudio.timetable import Timetable
 
 HIDDEN = "***"
@@ -72,6 +73,9 @@ class Memory:
 
 
 IDENTITY = ("region", "account", "agent", "layout", "redacted")
+REACHED = ("store-endpoint",)
+"""How an object store is reached, as its state folder remembers it; certificates are for PolyAI, too."""
+
 CHOSEN = ("direction", "metadata", "env", "channel", "variant")
 
 LEFT_OPEN = {
@@ -108,6 +112,14 @@ def memory_of(
             "variant": kept.variant,
         }
     return Memory(root=root, values=values, has_saved=has_saved)
+
+
+def reached_by(root: Path) -> Mapping[str, str]:
+    """Return what a state folder remembers of the way to its object store, by option."""
+    elsewhere = read_address(root)
+    if elsewhere is None or elsewhere.endpoint is None:
+        return {}
+    return {"store-endpoint": elsewhere.endpoint}
 
 
 def rows_of(
@@ -181,14 +193,14 @@ def _plain(value: Any, argument: Argument) -> Any:
 
 def _remembered(row: Row, memory: Memory, *, is_csv: bool) -> Row:
     """Put what the archive remembers in the place of a default."""
-    names = IDENTITY if is_csv else (*IDENTITY, *CHOSEN)
+    names = (*IDENTITY, *(() if is_csv else CHOSEN), *REACHED)
     if row.origin is not Origin.DEFAULT or row.name not in names:
         return row
     value = memory.values.get(row.name)
-    if memory.is_held:
-        shown = "not readable now"
-    elif row.name in memory.values:
+    if row.name in memory.values:
         shown = text_of_value(value)
+    elif memory.is_held and row.name not in REACHED:
+        shown = "not readable now"
     else:
         return row
     return Row(

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from bulkaudio.cli.options import StateDirOption, StoreEndpointOption
+
 if TYPE_CHECKING:
+    from bulkaudio.cli.config_text import Where
     from bulkaudio.polyai.studio import StudioAddress
 
 
@@ -16,7 +19,14 @@ if TYPE_CHECKING:
 class InitOptions:
     """What is written, and where."""
 
-    out: Annotated[Path, Parameter(metavar="DIR", help="The archive's folder.")] = Path("archive")
+    out: Annotated[
+        str,
+        Parameter(
+            metavar="DIR|URL", help="The archive's folder, or s3://BUCKET/PREFIX, gs://… or az://…"
+        ),
+    ] = "archive"
+    state_dir: StateDirOption = None
+    store_endpoint: StoreEndpointOption = None
     output: Annotated[Path, Parameter(metavar="FILE", help="The file to write.")] = Path(
         "bulkaudio.toml"
     )
@@ -59,7 +69,7 @@ def init(
         check_new(output, is_overwriting=options.overwrite)
     settled = Settled(
         address=_asked() if studio_url is None else _address(studio_url),
-        out=_folder(options.out),
+        where=_where(options),
         key_file=_absolute(options.api_key_file) if options.api_key_file else None,
         output=output,
     )
@@ -84,16 +94,20 @@ def _examine(path: Path) -> None:
     make_app()(arguments, exit_on_error=False, print_error=False, result_action="return_value")
 
 
-def _folder(out: Path) -> Path:
-    """Return the archive's folder."""
-    from bulkaudio.errors import UsageError
+def _where(options: InitOptions) -> "Where":
+    """Say where the archive is going to be."""
+    from bulkaudio.cli.config_text import Where
+    from bulkaudio.cli.places import place_of
+    from bulkaudio.cli.request import refuse_endpoint
 
-    if ":/" in str(out):
-        raise UsageError(
-            f"--out {str(out)[:80]} is a URL, and this version keeps recordings in folders only",
-            fix="name a folder, and copy it to the object store with its own tool",
-        )
-    return _absolute(out)
+    folder, elsewhere = place_of(options.out, options.state_dir)
+    refuse_endpoint(elsewhere, options.store_endpoint)
+    return Where(
+        folder=_absolute(folder),
+        url=None if elsewhere is None else str(elsewhere.url),
+        is_folder_named=options.state_dir is not None,
+        endpoint=options.store_endpoint,
+    )
 
 
 def _absolute(path: Path) -> Path:

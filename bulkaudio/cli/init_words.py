@@ -2,6 +2,7 @@
 
 import io
 import os
+import shlex
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -67,12 +68,13 @@ class Prepared:
 
     def _parts(self) -> Iterator[Text]:
         yield Text(f"Wrote {self.settled.output}, which only you can read.\n", style="bold")
-        address = self.settled.address
+        address, where = self.settled.address, self.settled.where
         for name, value in (
             ("region", address.region),
             ("account", address.account),
             ("agent", address.agent),
-            ("archive", str(self.settled.out)),
+            ("archive", self.settled.where.out),
+            *((("ledger", str(where.folder)),) if where.url else ()),
         ):
             yield Text(f"  {name:<10}").append(value, style="cyan")
         words = self.key_words()
@@ -102,11 +104,12 @@ class Prepared:
 
     def _finding(self) -> tuple[str, str]:
         """Return what has a command find the file: here, and from where a scheduler starts it."""
-        output, out = self.settled.output, self.settled.out
+        output, where = self.settled.output, self.settled.where
         if output.absolute() in set(usual_places(os.environ)):
             return "", ""
-        if output.absolute() == out / CONFIG_FILE:
-            return f" --out {quoted(out)}", f" --out {quoted(out)}"
+        if output.absolute() == where.folder / CONFIG_FILE and not where.is_folder_named:
+            given = f" --out {shlex.quote(where.out)}"
+            return given, given
         return f" --config {quoted(output)}", f" --config {quoted(output.absolute())}"
 
 

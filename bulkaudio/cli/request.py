@@ -23,6 +23,7 @@ from bulkaudio.settings import (
     ApiKey,
     Budgets,
     DownloadRequest,
+    Elsewhere,
     ListingQuery,
     Pace,
     Place,
@@ -206,11 +207,7 @@ def _place(options: DownloadOptions) -> Place:
             fix="add --out FOLDER" + (named if is_passed_over else ""),
         )
     out, elsewhere = place_of(where.out, where.state_dir)
-    if elsewhere is None and where.store_endpoint:
-        raise UsageError(
-            "--store-endpoint is for recordings in an object store, and --out is a folder",
-            fix="leave --store-endpoint out, or give an address such as --out s3://BUCKET/PREFIX",
-        )
+    refuse_endpoint(elsewhere, where.store_endpoint)
     if elsewhere is not None:
         ca_bundle = options.how.ca_bundle
         elsewhere = replace(
@@ -220,6 +217,15 @@ def _place(options: DownloadOptions) -> Place:
             proxy=options.how.proxy,
         )
     return Place(out=out, elsewhere=elsewhere, layout=where.layout, min_free_bytes=where.min_free)
+
+
+def refuse_endpoint(elsewhere: Elsewhere | None, endpoint: str | None) -> None:
+    """Keep a server from an archive that needs none; raises `UsageError`."""
+    if elsewhere is None and endpoint:
+        raise UsageError(
+            "--store-endpoint is for recordings in an object store, and --out is a folder",
+            fix="leave --store-endpoint out, or give an address such as --out s3://BUCKET/PREFIX",
+        )
 
 
 def _listing(source: SourceOptions, now: datetime) -> ListingQuery:

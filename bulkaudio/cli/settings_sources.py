@@ -59,7 +59,8 @@ class TomlFile:
             return
         asked = commands[0] if commands else ""
         profile = _given(options.get("profile"))
-        file = find_file(_given(options["config"]), _archive(arguments, options), self.environ)
+        archive, state_dir = _archive(arguments, options), _given(options.get("state-dir"))
+        file = find_file(_given(options["config"]), archive, self.environ, state_dir)
         if file is None:
             if profile is not None:
                 raise no_file_for(profile)
