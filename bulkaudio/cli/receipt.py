@@ -22,6 +22,7 @@ from bulkaudio.observe.page import plural
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes
+from bulkaudio.stores.address import store_of
 from bulkaudio.version import __version__
 
 SCHEMA = "bulkaudio.purge/1"
@@ -92,6 +93,7 @@ class Job:
         return {
             "schema": SCHEMA,
             "archive": str(self.archive),
+            "store": store_of(self.archive),
             "version": __version__,
             "at": utc_text(order.at),
             "who": order.who,
@@ -201,6 +203,11 @@ class Receipt:
                 "Logs, exports, backups, and reports and copies elsewhere are not the archive's: erase "
                 "them where they are."
             )
+            if store := store_of(self.job.archive):
+                yield Text(
+                    f"{store}: a bucket that keeps versions, or retains objects, keeps what was erased "
+                    "until they expire; see docs/object-stores.md."
+                )
 
     def _resumed_lines(self) -> Iterator[Text]:
         """Tell of an interrupted erasure: that it is finished, or what of it is left."""

@@ -48,8 +48,13 @@ class JobOptions:
         Parameter(metavar="IMAGE", help="A container image with bulkaudio in it, for kubernetes."),
     ] = None
     volume_size: Annotated[
-        str, Parameter(metavar="SIZE", help="Of the archive's volume, for kubernetes.")
-    ] = "100Gi"
+        str | None,
+        Parameter(
+            metavar="SIZE",
+            show_default=lambda _: "100Gi; for a URL 10Gi",
+            help="Of the volume for the archive, or for the ledger of a URL, for kubernetes.",
+        ),
+    ] = None
     output_dir: Annotated[
         Path | None,
         Parameter(metavar="DIR", help="Write the files into this folder instead of printing them."),

@@ -13,12 +13,14 @@ from cyclopts.argument import Argument
 
 from bulkaudio.cli.given import given_options
 from bulkaudio.cli.options import DownloadOptions
+from bulkaudio.cli.places import place_of
 from bulkaudio.cli.request import make_request
 from bulkaudio.cli.schedule import JobOptions, Scheduler
 from bulkaudio.cli.words import check_visible, is_path, path_of, words_of
 from bulkaudio.errors import UsageError
 from bulkaudio.keys import LIKE_A_KEY
 from bulkaudio.naming import Layout, printable
+from bulkaudio.object_url import ObjectUrl
 from bulkaudio.schedule.airflow import airflow_files
 from bulkaudio.schedule.cron import cron_files
 from bulkaudio.schedule.job import Clock, Job, JobFile, KeyFiles
@@ -32,6 +34,12 @@ KEY_OPTIONS = ("--api-key-file", "--conversations-key-file")
 NOT_BAKED = (*KEY_OPTIONS, "--config", "--profile", "--ping-url")
 """Keys each scheduler has its own place for, what a file said is written out, and an address that is
 a secret has no place in files that others can read."""
+
+PLACES = ("--out", "--state-dir")
+SIZES = {False: "100Gi", True: "10Gi"}
+"""Of a volume for an archive, and of one for a ledger and what is on its way."""
+
+PODS_STATE = PurePosixPath("/var/lib/bulkaudio")
 
 READ = ("--csv", "--ca-bundle")
 MACHINES_ZONE = Path("/etc/localtime")
@@ -73,14 +81,15 @@ def files_for(
         case "systemd":
             return systemd_files(job)
         case "kubernetes":
-            return kubernetes_files(job, _cluster(job_options))
+            return kubernetes_files(job, _cluster(job_options, SIZES[job.url is not None]))
         case "airflow":
             return airflow_files(job)
 
 
 def notes_on(scheduler: Scheduler, options: DownloadOptions) -> Iterator[str]:
     """Say what is still to be done, or is probably not meant."""
-    source, out = options.source, Path(options.where.out or "").expanduser()
+    source, where = options.source, options.where
+    out, elsewhere = place_of(where.out or "", where.state_dir)
     if source.since and _FIXED_TIME.match(source.since):
         yield (
             f"--since {source.since} lists everything from then on every night: leave it out after "
@@ -100,8 +109,11 @@ def notes_on(scheduler: Scheduler, options: DownloadOptions) -> Iterator[str]:
         yield "the comments at the top say which secret to make first"
         return
     if not (source.csv or source.since or (out / ".bulkaudio").is_dir()):
+        what = f"{out} is no archive yet"
+        if elsewhere is not None:
+            what = f"{out} has no ledger of {elsewhere.url} yet"
         yield (
-            f"{out} is no archive yet: make the first run by hand, with the same options and "
+            f"{what}: make the first run by hand, with the same options and "
             "--since, so that the nights have an end to go on from"
         )
     key = _key_file(options.keys.api_key_file, KEY_OPTIONS[0]) or USUAL_KEY
@@ -150,18 +162,24 @@ def _job(
     options: DownloadOptions,
     given: dict[str, Argument],
 ) -> Job:
-    archive = path_of(options.where.out or "")
+    archive, url = _place(scheduler, options)
     paths = {
         name: path_of(each.tokens[-1].value)
         for name, each in given.items()
-        if is_path(name, each) and name not in {*NOT_BAKED, "--out"}
+        if is_path(name, each) and name not in {*NOT_BAKED, *PLACES}
     }
+    words = list(words_of((n, a) for n, a in given.items() if n not in NOT_BAKED))
+    if url is not None and "--state-dir" not in given:
+        # The usual one goes by the home of whoever runs the job, who may be another.
+        check_visible("--state-dir", str(archive))
+        words += ["--state-dir", str(archive)]
     return Job(
-        name=_name(job.name, archive),
+        name=_name(job.name, archive if url is None else PurePosixPath(url.prefix or url.bucket)),
         program=_program(),
-        options=("download", *words_of((n, a) for n, a in given.items() if n not in NOT_BAKED)),
+        options=("download", *words),
         environment=_environment(),
         archive=archive,
+        url=None if url is None else str(url),
         keys=_keys(options),
         reads={name: path for name, path in paths.items() if name in READ},
         writes={name: path for name, path in paths.items() if name not in READ},
@@ -169,6 +187,17 @@ def _job(
         grace_s=options.stop.grace,
         user=_user(scheduler, job.run_as, archive),
     )
+
+
+def _place(
+    scheduler: Scheduler, options: DownloadOptions
+) -> tuple[PurePosixPath, ObjectUrl | None]:
+    """Return the folder that the job keeps, and the address of recordings that are not there."""
+    where = options.where
+    folder, elsewhere = place_of(where.out or "", where.state_dir)
+    if elsewhere is not None and scheduler == "kubernetes" and where.state_dir is None:
+        return PODS_STATE / elsewhere.url.state_name(), elsewhere.url
+    return path_of(str(folder)), None if elsewhere is None else elsewhere.url
 
 
 def _program() -> tuple[str, ...]:
@@ -266,7 +295,8 @@ def _owner(archive: PurePosixPath) -> str:
         return str(number)
 
 
-def _cluster(job: JobOptions) -> Cluster:
+def _cluster(job: JobOptions, usual_size: str) -> Cluster:
+    size = job.volume_size or usual_size
     if not job.image:
         raise UsageError(
             "--image is missing, the container image that the job runs in",
@@ -277,9 +307,9 @@ def _cluster(job: JobOptions) -> Cluster:
             f"--image {printable(job.image)} is no name of an image",
             fix="write one such as registry.example/bulkaudio:1",
         )
-    if not _VOLUME.fullmatch(job.volume_size):
+    if not _VOLUME.fullmatch(size):
         raise UsageError(
-            f"--volume-size {printable(job.volume_size)} is no size of a volume",
+            f"--volume-size {printable(size)} is no size of a volume",
             fix="write it like 500Gi or 2Ti",
         )
-    return Cluster(image=job.image, volume_size=job.volume_size)
+    return Cluster(image=job.image, volume_size=size)

@@ -10,8 +10,11 @@ from cyclopts.argument import Argument
 from bulkaudio.errors import UsageError
 from bulkaudio.naming import printable
 
-ALSO_PATHS = ("--csv", "--out")
+ALSO_PATHS = ("--csv", "--out", "--state-dir")
 """Paths that may be something else, such as ``-``, and so are texts to the command line."""
+
+ADDRESS = "://"
+"""Marks an archive that is at an address and not in a folder."""
 
 
 def words_of(options: Iterable[tuple[str, Argument]]) -> Iterator[str]:
@@ -50,7 +53,8 @@ def _words(name: str, argument: Argument) -> Iterator[str]:
     else:
         texts = [token.value for token in argument.tokens]
         for text in texts if isinstance(value, list) else texts[-1:]:
-            shown = str(path_of(text)) if is_path(name, argument) else text
+            is_folder = is_path(name, argument) and not (name == "--out" and ADDRESS in text)
+            shown = str(path_of(text)) if is_folder else text
             check_visible(name, shown)
             # Another word would be taken for an option of its own.
             yield from (f"{name}={shown}",) if shown.startswith("-") else (name, shown)

@@ -6,6 +6,11 @@ from bulkaudio.schedule.templates import filled
 
 STOP_MARGIN_S = 30
 
+_CLOUD = """\
+# The folder of --state-dir holds the ledger, and has to be there every night: one worker, or a disk that
+# goes with the task. The object store's credentials come from the worker's environment.
+"""
+
 _DAG = '''\
 """Archive call recordings of PolyAI every night, with bulkaudio in an environment of its own."""
 
@@ -22,7 +27,7 @@ except ImportError:  # Airflow 2
     from airflow.decorators import dag, task
 from airflow.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-COMMAND = @COMMAND@
+@CLOUD@COMMAND = @COMMAND@
 ENVIRONMENT = @ENVIRONMENT@
 
 BUSY = 75  # another run holds the archive
@@ -93,6 +98,7 @@ def airflow_files(job: Job) -> tuple[JobFile, ...]:
     hour, minute = divmod(job.shifted(), 60)
     words = "".join(f"    {word!r},\n" for word in job.words())
     values = {
+        "CLOUD": "" if job.url is None else _CLOUD,
         "COMMAND": f"[\n{words}]",
         "ENVIRONMENT": repr(dict(job.environment)),
         "HOPELESS": repr(HOPELESS),

@@ -15,6 +15,11 @@ _HEAD = """\
 # {when}
 """
 
+_CLOUD = """\
+# The object store's credentials are found in the home of whoever runs this (such as ~/.aws) or by the
+# machine's role; or in lines like AWS_PROFILE=archive above, in a crontab that nobody else can read.
+"""
+
 
 def cron_files(job: Job) -> tuple[JobFile, ...]:
     """
@@ -34,6 +39,7 @@ def cron_files(job: Job) -> tuple[JobFile, ...]:
     place = f"/etc/cron.d/{job.name}" if job.user else "crontab -e"
     where = f"Goes into {place}." if job.user else "Goes into the crontab of one user: crontab -e."
     head = _HEAD.format(fine=" and ".join(map(str, FINE)), where=where, when=when)
+    head += "" if job.url is None else _CLOUD
     text = f"{head}{fields} {user}{command}\n"
     return (JobFile(name=job.name, place=place, text=text),)
 

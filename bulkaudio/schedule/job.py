@@ -53,6 +53,8 @@ class Job:
         program: The words that start bulkaudio on this machine.
         options: Words of ``download``, without the keys' files.
         environment: Variables that `options` cannot say.
+        archive: The folder that has to be there every night: with `url` that of the ledger alone.
+        url: The object store that the recordings go to.
         reads, writes: Files by the option that named them, in the archive or not.
         grace_s: How long it may take to stop.
         user: Who runs it; None: whoever installs it.
@@ -63,6 +65,7 @@ class Job:
     options: tuple[str, ...]
     environment: Mapping[str, str]
     archive: PurePosixPath
+    url: str | None = None
     keys: KeyFiles
     reads: Mapping[str, PurePosixPath]
     writes: Mapping[str, PurePosixPath]

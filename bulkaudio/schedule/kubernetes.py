@@ -95,8 +95,21 @@ def _head(job: Job) -> str:
     if CA_OPTION in job.reads:
         file = f"--from-file={CERTIFICATE}={shell([str(job.reads[CA_OPTION])])}"
         lines.append(f"  kubectl create configmap {job.name}-ca {file}")
+    if job.url is not None:
+        lines += _cloud_words(job)
     lines.append("The volume has to be a disk with locks, not NFS: the ledger is a database.")
     return "".join(f"# {line}\n" for line in lines)
+
+
+def _cloud_words(job: Job) -> list[str]:
+    return [
+        "And the object store's credentials, from a file of lines such as AWS_ACCESS_KEY_ID=...:",
+        f"  kubectl create secret generic {job.name}-cloud --from-env-file=cloud.env",
+        "With workload identity there is no such secret: give the pod's spec a serviceAccountName",
+        "that may list the bucket and get, put and delete objects below the prefix.",
+        "The recordings are in the object store; the volume keeps the ledger, and what is on its way.",
+        "If it is lost, run a pod once with: bulkaudio rebuild, the address, and --state-dir as below.",
+    ]
 
 
 def _labels(job: Job) -> dict[str, str]:
@@ -177,6 +190,7 @@ def _container(job: Job, cluster: Cluster) -> dict[str, Any]:
         "image": cluster.image,
         "command": ["/bin/sh", "-c", pod_argument(script)],
         "args": [pod_argument(word) for word in ("bulkaudio", "bulkaudio", *_options(job))],
+        **_cloud(job),
         "env": [{"name": n, "value": pod_argument(v)} for n, v in variables.items()],
         "resources": {
             "requests": {"cpu": "100m", "memory": "128Mi"},
@@ -192,6 +206,13 @@ def _container(job: Job, cluster: Cluster) -> dict[str, Any]:
             for name, path in _mounts(job).items()
         ],
     }
+
+
+def _cloud(job: Job) -> dict[str, Any]:
+    """Return where the object store's credentials come from, when it is not the pod's own identity."""
+    if job.url is None:
+        return {}
+    return {"envFrom": [{"secretRef": {"name": f"{job.name}-cloud", "optional": True}}]}
 
 
 _WRITABLE = ("archive", "tmp")

@@ -16,7 +16,7 @@ PASSING = (PurePosixPath("/tmp"), PurePosixPath("/var/tmp"))  # noqa: S108  name
 STOP_MARGIN_S = 30
 
 _SERVICE = """\
-# The archive's folder must be there before the first start; the first run, by hand, makes it.
+# @FOLDER@ must be there before the first start; the first run, by hand, makes it.
 [Unit]
 Description=Archive call recordings of PolyAI (@NAME@)
 Wants=network-online.target
@@ -30,7 +30,7 @@ StartLimitBurst=@STARTS@
 [Service]
 Type=oneshot
 @USER@ExecStart=@COMMAND@
-@ENVIRONMENT@@CREDENTIALS@
+@ENVIRONMENT@@CLOUD@@CREDENTIALS@
 # A budget that is used up, an archive that another run holds, and a stop are no failures.
 SuccessExitStatus=@SUCCESS@
 # What a person has to mend is not tried again; anything else is, such as 3 and 5.
@@ -61,6 +61,12 @@ RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
+"""
+
+_CLOUD = """\
+# The object store's credentials: lines such as AWS_ACCESS_KEY_ID=... in a file that only root can read.
+# Where the machine has a role, or the user a profile in his home, there need be none.
+EnvironmentFile=-/etc/bulkaudio/cloud.env
 """
 
 _TIMER = """\
@@ -110,6 +116,8 @@ def _service(job: Job) -> dict[str, str]:
         "USER": f"User={job.user}\n" if job.user else "",
         "COMMAND": _command(job),
         "ENVIRONMENT": "".join(f"Environment={each}\n" for each in environment),
+        "FOLDER": "The archive's folder" if job.url is None else "The folder of the ledger",
+        "CLOUD": "" if job.url is None else _CLOUD,
         "CREDENTIALS": _credentials(job),
         "SUCCESS": " ".join(map(str, (*FINE, STOPPED))),
         "HOPELESS": " ".join(map(str, HOPELESS)),
