@@ -1,5 +1,6 @@
 """Archives at addresses, by the command line: what is typed, what is said, what is refused."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -280,3 +281,17 @@ async def test_a_spoilt_manifest_is_named(tmp_path: Path) -> None:
         assert has(ended.stdout, "What the ledger had told beside the recordings is not whole: ")
         assert Path(parts[-1]).name in ended.stdout
         assert has(ended.stdout, f"{len(desk.ids)} recordings taken up")
+
+
+async def test_a_receipt_says_what_a_bucket_keeps(tmp_path: Path) -> None:
+    """Versions and retention are the bucket's; the receipt names where it was erased."""
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download()).code == 0
+        dry = await desk.well("purge", ADDRESS, "--id", desk.ids[0])
+        assert not has(dry.stdout, "a bucket that keeps versions")
+        receipt = tmp_path / "receipt.json"
+        words = ("--id", desk.ids[0], "--yes", "--receipt", receipt)
+        ended = await desk.well("purge", ADDRESS, *words)
+        assert has(ended.stdout, f"{ADDRESS}: a bucket that keeps versions, or retains objects")
+        found = json.loads(receipt.read_text())
+        assert (found["archive"], found["store"]) == (str(desk.usual), ADDRESS)
