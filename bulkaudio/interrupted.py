@@ -1,11 +1,10 @@
 """What every look at an archive says of an erasure that was begun and not brought to its end."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
 from bulkaudio.ledger.tombs import Interruption
-from bulkaudio.naming import printable
+from bulkaudio.stores.address import argument_of
 
 
 def words(found: Interruption, archive: Path) -> str:
@@ -33,8 +32,8 @@ def fix(found: Interruption, archive: Path) -> str:
 
 
 def finishing(archive: Path) -> str:
-    """Return the command that finishes an erasure."""
-    return f"bulkaudio purge {shlex.quote(printable(str(archive), 500))} --resume --yes"
+    """Return the command that finishes an erasure; blocks."""
+    return f"bulkaudio purge {argument_of(archive)} --resume --yes"
 
 
 def document(found: Interruption | None) -> Mapping[str, int] | None:

@@ -52,6 +52,7 @@ from bulkaudio.sources.base import Source
 from bulkaudio.sources.csv_file import CsvSource
 from bulkaudio.sources.listing import ListingMeans, ListingPlan, ListingSource
 from bulkaudio.stopper import Stopper
+from bulkaudio.stores.address import words_of
 
 
 async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
@@ -248,7 +249,8 @@ class _Job:
             emit(Noted(text=goes_on_words(choices, windows), is_routine=True))
         left = left_behind(memory, windows)
         if left is not None:
-            emit(Noted(text=left_behind_words(left, self.archive.root)))
+            named = await asyncio.to_thread(words_of, self.archive.root)
+            emit(Noted(text=left_behind_words(left, named)))
         listings = Listings(
             ledger=ledger,
             scope=scope,

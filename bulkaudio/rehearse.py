@@ -46,6 +46,7 @@ from bulkaudio.run import dated, dated_tasks
 from bulkaudio.settings import DownloadRequest, Elsewhere
 from bulkaudio.sources.base import Source
 from bulkaudio.sources.csv_file import CsvSource
+from bulkaudio.stores.address import words_of
 from bulkaudio.stores.disk import STATE_FOLDER, TEMPORARY_FOLDER
 from bulkaudio.stores.opening import find_elsewhere
 
@@ -166,7 +167,8 @@ class _Rehearsal:
         if request.listing.since is None:
             gathering.emit(Noted(text=goes_on_words(choices, windows), is_routine=True))
         if (left := left_behind(memory, windows)) is not None:
-            gathering.emit(Noted(text=left_behind_words(left, request.place.out)))
+            named = await asyncio.to_thread(words_of, request.place.out)
+            gathering.emit(Noted(text=left_behind_words(left, named)))
         session = await stack.enter_async_context(listing_session(connection, request))
         listings = listings_of(session, request, choices, ledger=self.ledger, emit=gathering.emit)
         listings.work = windows

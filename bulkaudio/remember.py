@@ -1,10 +1,8 @@
 """What the first listing of an archive chose, and later ones go on with where they say nothing."""
 
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from bulkaudio.ledger.rows import ListingRow
@@ -93,11 +91,11 @@ def choose(request: DownloadRequest, remembered: str | None) -> Choices:
     )
 
 
-def left_behind_words(row: ListingRow, root: Path) -> str:
-    """Say that an earlier listing waits for somebody to finish it."""
+def left_behind_words(row: ListingRow, archive: str) -> str:
+    """Say that an earlier listing of an archive, as a shell names it, waits for somebody."""
     return (
         f"An earlier listing, of {span_words(row)}, was not finished, and this run does not go on "
-        f"with it: bulkaudio download --out {shlex.quote(str(root))} does, without --since."
+        f"with it: bulkaudio download --out {archive} does, without --since."
     )
 
 

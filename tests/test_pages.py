@@ -6,7 +6,8 @@ import shlex
 import socket
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from bulkaudio.simulator import Calls, Simulator
+from tests.objects.between import between
+from tests.objects.toy import Toy
 from tests.program import environment, write_csv
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -100,6 +103,19 @@ async def shell(script: str, cwd: Path, env: dict[str, str]) -> tuple[int, str]:
     return process.returncode, out.decode()
 
 
+@asynccontextmanager
+async def cloud() -> AsyncIterator[dict[str, str]]:
+    """Stand in for a cloud: yield the variables by which its bucket is found."""
+    with between(None) as running:
+        running.rule = Toy()
+        yield {
+            "AWS_ENDPOINT_URL": running.endpoint,
+            "AWS_ACCESS_KEY_ID": "page",
+            "AWS_SECRET_ACCESS_KEY": "page",
+            "AWS_REGION": "us-east-1",
+        }
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
@@ -112,8 +128,8 @@ async def test_every_command_of_a_page_runs(page: Path, tmp_path: Path) -> None:
         pytest.skip(f"{page.name} has nothing to type")
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     calls = Calls(count=20, since=today - timedelta(days=2), until=today, speech_s=(0.1, 0.3))
-    async with Simulator(calls=calls) as simulator:
-        env = environment(None if SERVER in text else simulator)
+    async with Simulator(calls=calls) as simulator, cloud() as variables:
+        env = environment(None if SERVER in text else simulator) | variables
         env["HOME"] = str(tmp_path / "home")
         here = tmp_path / "here"
         here.mkdir()

@@ -16,6 +16,7 @@ from bulkaudio.observe.progress import View, bar_row
 from bulkaudio.observe.summary import Summary
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes
+from bulkaudio.stores.address import store_of
 from bulkaudio.verify import Damage, Finding, Progress, Report
 
 SCHEMA = "bulkaudio.verify/1"
@@ -103,6 +104,7 @@ class Findings:
         return {
             "schema": SCHEMA,
             "archive": str(self.archive),
+            "store": store_of(self.archive),
             "exit_code": self.exit_code,
             "checked": report.checked,
             "bytes": report.bytes,

@@ -20,6 +20,7 @@ from bulkaudio.observe.page import plural
 from bulkaudio.observe.progress import listing_bar, listing_line
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.tally import Tally
+from bulkaudio.stores.address import store_of
 from bulkaudio.windows import day_of
 
 SCHEMA = "bulkaudio.gaps/1"
@@ -151,6 +152,7 @@ class Found:
         return {
             "schema": SCHEMA,
             "archive": str(self.gaps.archive),
+            "store": store_of(self.gaps.archive),
             "at": utc_text(frame.now),
             "exit_code": self.exit_code,
             "verdict": self.verdict,

@@ -65,6 +65,7 @@ class Reported:
         return {
             "schema": SCHEMA,
             "archive": str(account.archive),
+            "store": account.store,
             "report": str(self.path),
             "at": utc_text(account.at),
             "since": scope.since and utc_text(scope.since),

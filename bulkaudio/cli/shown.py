@@ -23,6 +23,7 @@ from bulkaudio.errors import BulkAudioError
 from bulkaudio.keys import KeyFinder
 from bulkaudio.observe.terminal import PLAIN_WIDTH
 from bulkaudio.polyai.hosts import canonical_region
+from bulkaudio.stores.address import store_of
 
 SCHEMA = "bulkaudio.config/1"
 
@@ -100,6 +101,7 @@ class Shown:
             "file": None if self.file is None else str(self.file),
             "profile": self.profile,
             "archive": None if self.memory is None else str(self.memory.root),
+            "store": None if self.memory is None else store_of(self.memory.root),
             "archive_held": self.memory is not None and self.memory.is_held,
             "contradicts_archive": sorted(contradictions(self.rows, self.memory)),
             "options": {

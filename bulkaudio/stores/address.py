@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bulkaudio.errors import BulkAudioError, StorageError, UsageError
+from bulkaudio.naming import printable
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.place import usual_folder
 from bulkaudio.settings import Elsewhere
@@ -121,6 +122,14 @@ def words_of(root: Path) -> str:
     if elsewhere is None:
         return shlex.quote(str(root))
     return words_for(root, Elsewhere(url=elsewhere.url))
+
+
+def argument_of(root: Path) -> str:
+    """Write the same for a command that has no ``--state-dir``. Blocks."""
+    elsewhere = _kept(root)
+    is_found = elsewhere is not None and _is_usual(root, elsewhere.url)
+    name = elsewhere.url if elsewhere is not None and is_found else root
+    return shlex.quote(printable(str(name), 500))
 
 
 def words_for(root: Path, elsewhere: Elsewhere) -> str:

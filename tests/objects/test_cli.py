@@ -40,11 +40,12 @@ async def test_every_command_knows_it(tmp_path: Path, by: str) -> None:
         assert status["store"] == ADDRESS
         assert ADDRESS in (await desk.well("status", name)).stdout
         verified = line_of(await desk.well("verify", name, "--json"))
-        assert verified["checked"] == len(desk.ids)
+        assert (verified["checked"], verified["store"]) == (len(desk.ids), ADDRESS)
         assert ADDRESS in (await desk.well("gaps", name)).stdout
         exported = (await desk.well("export", name)).stdout
         assert all(f"combined/{id_}.wav" in exported for id_ in desk.ids)
-        await desk.well("report", name)
+        assert line_of(await desk.well("gaps", name, "--json"))["store"] == ADDRESS
+        assert line_of(await desk.well("report", name, "--json"))["store"] == ADDRESS
         assert (desk.usual / "report.html").is_file()
         await desk.well("hold", name, "add", "--id", desk.ids[0])
         assert desk.ids[0] in (await desk.well("hold", name, "list")).stdout
@@ -295,3 +296,19 @@ async def test_a_receipt_says_what_a_bucket_keeps(tmp_path: Path) -> None:
         assert has(ended.stdout, f"{ADDRESS}: a bucket that keeps versions, or retains objects")
         found = json.loads(receipt.read_text())
         assert (found["archive"], found["store"]) == (str(desk.usual), ADDRESS)
+
+
+async def test_an_erasure_that_was_killed_names_the_address(tmp_path: Path) -> None:
+    """And the folder, where the address alone would not find it."""
+    async with Desk.at(tmp_path) as desk:
+        for words, named in (((), ADDRESS), (("--state-dir", tmp_path / "s"), str(tmp_path / "s"))):
+            address = ADDRESS if not words else "s3://recordings/others"
+            assert (await desk.download(*words, out=address)).code == 0
+            desk.fault = ("delete", "combined")
+            name = named if words else address
+            ended = await desk.run("purge", name, "--id", desk.ids[0], "--yes")
+            assert ended.code == 6, ended.stderr
+            desk.fault = ()
+            ended = await desk.well("status", name)
+            assert has(ended.stdout, f"bulkaudio purge {named} --resume --yes")
+            await desk.well("purge", name, "--resume", "--yes")
