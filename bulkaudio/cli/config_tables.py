@@ -20,8 +20,8 @@ PROFILE = "profile"
 CHOOSES_THE_FILE = ("config", PROFILE)
 """Options that say what to read, so that no file can."""
 
-NOT_UNASKED = ("ca-bundle", "proxy")
-"""Who may read the traffic, key and all, is not for a file that was found and not named."""
+NOT_UNASKED = ("ca-bundle", "proxy", "store-endpoint")
+"""Who may read the traffic, keys and all, is not for a file that was found and not named."""
 
 SECRETS = ("key", "apikey", "token", "secret", "password", "passwd")
 """What the last word of a key is called that somebody wants to keep an API key under."""

@@ -91,15 +91,15 @@ class Where:
         """What ``--out`` is to be."""
         return self.url or str(self.folder)
 
-    def text(self) -> str:
-        """Write the lines of the file."""
+    def text(self, *, is_own: bool) -> str:
+        """Write the lines of the file; the archive's own may not say to which server things go."""
         if self.url is None:
             return FOLDER.format(out=_quoted(self.out))
         return ADDRESS.format(
             out=_quoted(self.url),
             state_hash="" if self.is_folder_named else "# ",
             state_dir=_quoted(str(self.folder)),
-            endpoint_hash="" if self.endpoint else "# ",
+            endpoint_hash="" if self.endpoint and not is_own else "# ",
             endpoint=_quoted(self.endpoint or "https://s3.example"),
         )
 
@@ -120,6 +120,12 @@ class Settled:
     output: Path
 
     @property
+    def is_own(self) -> bool:
+        """Whether it will be found as the archive's own, wherever that is named."""
+        is_usual = not self.where.is_folder_named
+        return is_usual and self.output.absolute() == self.where.folder / CONFIG_FILE
+
+    @property
     def own_key_file(self) -> Path:
         """The file that holds the key, or could: beside the configuration."""
         return self.key_file or self.output.absolute().with_name(KEY_FILE)
@@ -135,7 +141,7 @@ def text_of(settled: Settled) -> str:
         region=_quoted(address.region),
         account=_quoted(address.account),
         agent=_quoted(address.agent),
-        place=settled.where.text(),
+        place=settled.where.text(is_own=settled.is_own),
         hash="" if settled.key_file else "# ",
         key_file=_quoted(str(settled.own_key_file)),
         other=_quoted(f"{settled.where.out}-other"),

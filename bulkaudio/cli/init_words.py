@@ -16,7 +16,6 @@ from bulkaudio.cli.typed import program, quoted
 from bulkaudio.errors import BulkAudioError, KeyRefusedError
 from bulkaudio.keys import FoundKeys, KeyFinder
 from bulkaudio.observe.terminal import PLAIN_WIDTH
-from bulkaudio.settings import CONFIG_FILE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,9 +106,11 @@ class Prepared:
         output, where = self.settled.output, self.settled.where
         if output.absolute() in set(usual_places(os.environ)):
             return "", ""
-        if output.absolute() == where.folder / CONFIG_FILE and not where.is_folder_named:
+        if self.settled.is_own:
             given = f" --out {shlex.quote(where.out)}"
-            return given, given
+            # Remembered by the state folder from the first run on.
+            told = f" --store-endpoint {shlex.quote(where.endpoint)}" if where.endpoint else ""
+            return f"{given}{told}", given
         return f" --config {quoted(output)}", f" --config {quoted(output.absolute())}"
 
 

@@ -35,10 +35,20 @@ async def test_the_archives_own_file_is_in_the_state_folder(tmp_path: Path) -> N
     """It counts wherever the address is named, as in the folder of another archive."""
     async with Desk.at(tmp_path) as desk:
         own = desk.usual / "bulkaudio.toml"
-        ended = await desk.well("init", STUDIO, "--no-check", "--out", ADDRESS, "--output", own)
+        words = ("--out", ADDRESS, "--store-endpoint", ENDPOINT, "--output", own)
+        ended = await desk.well("init", STUDIO, "--no-check", *words)
         assert f"download --out {ADDRESS} --quiet" in ended.stdout
+        # Found and not named, it may not say where recordings go: the first run does, once.
+        assert f"download --out {ADDRESS} --store-endpoint {ENDPOINT} --since" in ended.stdout
         csv = ("--csv", tmp_path / "calls.csv")
-        await desk.well("download", "--out", ADDRESS, *csv)
+        await desk.well("download", "--out", ADDRESS, "--store-endpoint", ENDPOINT, *csv)
+        text = own.read_text()
+        own.write_text(f'store-endpoint = "https://evil.example"\n{text}')
+        refused = await desk.run("verify", ADDRESS)
+        assert refused.code == 2
+        assert "store-endpoint" in refused.stderr
+        own.write_text(text)
+        assert {endpoint for endpoint, _ in desk.endpoints()} == {ENDPOINT}
         found = await shown(desk, "--out", ADDRESS)
         assert found["file"] == str(own)
         assert (await shown(desk, "--out", "s3://recordings/other"))["file"] is None
