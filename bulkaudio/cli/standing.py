@@ -130,7 +130,8 @@ class Standing:
                 yield Text()
                 yield Text(words(self.interruption, self.archive), style="bold yellow")
             yield Text()
-        yield Text(f"Free on its disk: {format_bytes(self.free_bytes)}")
+        where = "on its disk" if store_of(self.archive) is None else "on the disk of its ledger"
+        yield Text(f"Free {where}: {format_bytes(self.free_bytes)}")
 
     def _last_run_words(self) -> str:
         if self.last_run is not None:

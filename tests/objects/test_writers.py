@@ -9,14 +9,22 @@ import pytest
 
 from bulkaudio import archive as archive_room
 from bulkaudio.archive import Identity, look_into, open_archive
-from bulkaudio.errors import ArchiveBusyError, LedgerError, StorageError, UsageError
+from bulkaudio.errors import (
+    ArchiveBusyError,
+    BucketAuthError,
+    LedgerError,
+    StorageError,
+    UsageError,
+)
 from bulkaudio.ledger.journal import STORE_PIN
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.place import archive_place
 from bulkaudio.rebuild import rebuild
 from bulkaudio.settings import Elsewhere
-from bulkaudio.stores import opening
+from bulkaudio.stores import address, opening
+from bulkaudio.stores.address import write_address
 from bulkaudio.stores.base import Publication, Staged
+from bulkaudio.stores.disk import Folders
 from bulkaudio.stores.objects import manifest
 from bulkaudio.stores.objects.bucket import Bucket
 from tests.audio import wav_of
@@ -33,7 +41,9 @@ NOW = datetime(2026, 11, 27, 3, tzinfo=UTC)
 def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FolderBucket:
     """Keep every address in folders of its own."""
     monkeypatch.setattr(
-        Bucket, "open", lambda url, _: FolderBucket(url, tmp_path / "cloud" / url.state_name())
+        Bucket,
+        "open",
+        lambda url, _, **__: FolderBucket(url, tmp_path / "cloud" / url.state_name()),
     )
     return FolderBucket(URL, tmp_path / "cloud" / URL.state_name())
 
@@ -205,7 +215,7 @@ async def test_a_look_needs_no_bucket(tmp_path: Path, monkeypatch: pytest.Monkey
     async with open_archive(tmp_path / "a", elsewhere=HERE) as held:
         await held.bind(UK)
 
-    def refuse(*_: object) -> FolderBucket:
+    def refuse(*_: object, **__: object) -> FolderBucket:
         raise StorageError("no credentials")
 
     monkeypatch.setattr(Bucket, "open", refuse)
@@ -296,3 +306,43 @@ def test_a_disk_alone_needs_no_obstore() -> None:
 
     script = "import bulkaudio.archive, bulkaudio.rebuild, sys; assert 'obstore' not in sys.modules"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_an_archive_is_named_for_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its address, and whatever else is needed to find it."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "x y"))
+    usual, other, folder = archive_place(str(URL))[0], tmp_path / "a b", tmp_path / "calls"
+    reached = Elsewhere(url=URL, endpoint="https://ceph.example", ca_bundle=Path("/etc/ca.pem"))
+    for root in (usual, other):
+        (root / ".bulkaudio").mkdir(parents=True)
+        folders = Folders(root)
+        write_address(folders, reached)
+        folders.close()
+    assert address.words_of(folder) == address.argument_of(folder) == str(folder)
+    assert address.words_of(usual) == address.argument_of(usual) == str(URL)
+    assert address.words_of(other) == f"{URL} --state-dir '{other}'"
+    assert address.argument_of(other) == f"'{other}'"
+    way = "--store-endpoint https://ceph.example --ca-bundle /etc/ca.pem"
+    assert address.words_for(usual, reached) == f"{URL} {way}"
+    assert address.title_of(folder, HERE) == f"{URL} (ledger in {folder})"
+    assert (address.store_of(folder), address.store_of(folder, HERE)) == (None, str(URL))
+    monkeypatch.delenv("XDG_STATE_HOME")
+    monkeypatch.delenv("HOME", raising=False)
+    assert address.words_of(usual) == f"{URL} --state-dir '{usual}'"
+
+
+def test_a_store_is_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal says where the credentials came from."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "CANARY")
+    trial = opening.try_elsewhere(Elsewhere(url=URL, endpoint="http://127.0.0.1:9"))
+    assert (trial.server, trial.is_plain, trial.conditions.notes) == ("127.0.0.1:9", True, ())
+
+    def refuse(_: object) -> None:
+        raise BucketAuthError("storing failed: 403", fix="mend them")
+
+    monkeypatch.setattr(FolderBucket, "probe", refuse)
+    with pytest.raises(BucketAuthError) as caught:
+        opening.try_elsewhere(HERE)
+    assert caught.value.message.endswith(
+        "403; the credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    )
