@@ -21,6 +21,7 @@ from bulkaudio.events import GateMoved
 from bulkaudio.ledger.readonly import ReadOnlyLedger
 from bulkaudio.observe.progress import View
 from bulkaudio.observe.tally import Tally
+from bulkaudio.quantities import parse_duration
 from bulkaudio.simulator import Simulator
 from bulkaudio.stores.lock import ArchiveLock
 from tests.forked import run_forked
@@ -210,9 +211,9 @@ async def test_after_a_kill_nothing_is_mended_by_looking(tmp_path: Path) -> None
         assert any("was killed" in note for note in plan["notes"])
 
 
-@pytest.mark.parametrize(("given", "waits"), [((), "1m 0"), (("--give-up-after", "5s"), "5")])
+@pytest.mark.parametrize(("given", "waits_s"), [((), 60.0), (("--give-up-after", "5s"), 5.0)])
 async def test_a_look_does_not_wait_as_long_as_a_night(
-    stall: Stall, given: tuple[str, ...], waits: str
+    stall: Stall, given: tuple[str, ...], waits_s: float
 ) -> None:
     """A host that is down ends it after a minute, or as it was told; a download waits longer."""
     await stall.run("download", *stall.window, *stall.whose)
@@ -221,7 +222,10 @@ async def test_a_look_does_not_wait_as_long_as_a_night(
         order = stall.order(*words, *given, BULKAUDIO_CONVERSATIONS_URL="http://127.0.0.1:9")
         ended = await run_forked(replace(order, speed=30.0))
         assert (ended.code, ended.stdout) == (5, ""), ended.stderr
-        assert f"gave no good answer for {waits}" in ended.stderr
+        told = re.search(r"gave no good answer for ([^,]+),", ended.stderr)
+        assert told is not None, ended.stderr
+        # A busy machine is late, and thirty times as late where the clock runs that much faster.
+        assert waits_s <= parse_duration(told[1].replace(" ", "")) < waits_s * 10
         assert "--give-up-after sets how long to wait" in ended.stderr
 
 
