@@ -219,11 +219,13 @@ class Elsewhere:
     Attributes:
         endpoint: Base address of another server than the cloud's own.
         ca_bundle: PEM file of authorities to trust besides the system's.
+        distrust: Why neither of the two may be believed, which others may have written.
     """
 
     url: ObjectUrl
     endpoint: str | None = None
     ca_bundle: Path | None = None
+    distrust: str | None = None
     proxy: str | None = field(default=None, repr=False)
 
 

@@ -8,6 +8,7 @@ that nobody has to say them again; credentials are never among them.
 
 import os
 import shlex
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def read_address(root: Path) -> Elsewhere | None:
             return None
         try:
             text = os.pread(fd, ADDRESS_BYTES, 0).decode("utf-8", "replace")
+            distrust = _distrust(root, os.fstat(fd))
         finally:
             os.close(fd)
     first, *others = text.splitlines() or [""]
@@ -69,7 +71,21 @@ def read_address(root: Path) -> Elsewhere | None:
             fix="write the address into it, such as s3://BUCKET/PREFIX",
         )
     endpoint, ca_bundle = (_said(others, key) for key in (ENDPOINT, CA_BUNDLE))
-    return Elsewhere(url=url, endpoint=endpoint, ca_bundle=Path(ca_bundle) if ca_bundle else None)
+    return Elsewhere(
+        url=url,
+        endpoint=endpoint,
+        ca_bundle=Path(ca_bundle) if ca_bundle else None,
+        distrust=distrust if endpoint or ca_bundle else None,
+    )
+
+
+def _distrust(root: Path, status: os.stat_result) -> str | None:
+    """Say why a server that the file names must not be given this user's credentials."""
+    if status.st_uid not in {os.geteuid(), 0}:
+        return f"{root / STATE_FOLDER / ADDRESS_FILE} belongs to another user"
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return f"others can write to {root / STATE_FOLDER / ADDRESS_FILE}"
+    return None
 
 
 def _said(lines: Sequence[str], key: str) -> str | None:

@@ -40,10 +40,13 @@ async def find_elsewhere(root: Path, asked: Elsewhere | None) -> Elsewhere | Non
         return kept
     if kept is not None:
         check_address(str(kept.url), asked, root)
+        if asked.endpoint and kept.distrust:
+            return asked
         return replace(
             asked,
             endpoint=asked.endpoint or kept.endpoint,
             ca_bundle=asked.ca_bundle or kept.ca_bundle,
+            distrust=kept.distrust,
         )
     if not await LocalStore.is_empty(root):
         check_address(None, asked, root)

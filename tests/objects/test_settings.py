@@ -1,8 +1,11 @@
 """Configuration of archives at addresses: written, found, shown."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from tests.objects.desk import ADDRESS, Desk, has, line_of
 
@@ -99,3 +102,26 @@ async def test_variables_name_everything(tmp_path: Path) -> None:
         found = line_of(await desk.well("download", "--json"))
         assert (found["store"], found["archive"]) == (ADDRESS, str(tmp_path / "state"))
         assert desk.endpoints()[-1] == [ENDPOINT, None]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+@pytest.mark.parametrize("made", ["another user's", "anybody's"])
+async def test_a_server_that_others_may_have_chosen_is_asked_nothing(
+    tmp_path: Path, made: str
+) -> None:
+    """A state folder from somewhere must not draw credentials to a server of its choice."""
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download("--store-endpoint", ENDPOINT)).code == 0
+        file = desk.usual / ".bulkaudio" / "store"
+        if made == "anybody's":
+            file.chmod(0o666)
+        else:
+            os.chown(file, 12345, 12345)
+        asked = len(desk.endpoints())
+        refused = await desk.download()
+        assert refused.code == 6
+        assert "chooses the server" in refused.stderr
+        assert len(desk.endpoints()) == asked
+        assert (await desk.run("status", ADDRESS)).code == 0
+        assert (await desk.download("--store-endpoint", ENDPOINT)).code == 0
+        assert (await desk.download()).code == 0

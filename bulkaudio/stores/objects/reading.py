@@ -130,7 +130,18 @@ def _traces(folders: Folders) -> Mapping[tuple[str, str], tuple[Recording, Path]
 
 
 def open_bucket(elsewhere: Elsewhere, *, patience: Patience | None = None) -> Bucket:
-    """Make the client of a bucket; nothing is requested."""
+    """
+    Make the client of a bucket; nothing is requested.
+
+    Raises:
+        StorageError: Somebody else may have chosen its server, who would be shown the credentials.
+    """
+    if elsewhere.distrust is not None:
+        raise StorageError(
+            f"{elsewhere.distrust}, and it chooses the server that is shown this user's credentials",
+            fix="make the file this user's own (chown, chmod 600), or name the server with "
+            "download --store-endpoint",
+        )
     options = BucketOptions(
         endpoint=elsewhere.endpoint, ca_bundle=elsewhere.ca_bundle, proxy=elsewhere.proxy
     )
