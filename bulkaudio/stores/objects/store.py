@@ -19,18 +19,17 @@ from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
 from bulkaudio.stores import recovery, register
-from bulkaudio.stores.base import Publication, Published, PublishError, Staged
-from bulkaudio.stores.disk import translated
+from bulkaudio.stores.base import Published, Staged
 from bulkaudio.stores.erasing import Removal, Removed
-from bulkaudio.stores.local import LocalStore, fault_of
+from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.history import History
 from bulkaudio.stores.objects.manifest import Journal, Manifest
-from bulkaudio.stores.objects.objects import Listed, Objects, sidecar_path
+from bulkaudio.stores.objects.objects import Listed, Objects
 from bulkaudio.stores.objects.parts import MANIFEST_FOLDER, Entry
 from bulkaudio.stores.objects.reading import ObjectReader, open_bucket
-from bulkaudio.stores.objects.things import Body
-from bulkaudio.stores.staging import LocalStaging, RecordingFile
+from bulkaudio.stores.objects.uploads import Uploads
+from bulkaudio.stores.staging import LocalStaging
 
 T = TypeVar("T")
 
@@ -48,7 +47,7 @@ class ObjectStore(ObjectReader):
         self.notes: tuple[str, ...] = ()
         self._desk = desk
         self._bucket = bucket
-        self._kept: dict[str, Publication] = {}
+        self._uploads = Uploads(desk.bench, self._objects, self._pool)
         self._manifest: Manifest | None = None
 
     @classmethod
@@ -100,9 +99,8 @@ class ObjectStore(ObjectReader):
         if self._closing is None:
             self._closing = asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
         await asyncio.shield(self._closing)
-        for name in self._kept:
-            # Kept and not in the ledger: the next start finds it by its temporary file.
-            self._desk.bench.live.pop(name, None)
+        # The next start finds them by their temporary files.
+        self._uploads.leave_kept()
         await self._desk.aclose()
 
     def hurry(self) -> None:
@@ -111,37 +109,16 @@ class ObjectStore(ObjectReader):
 
     async def stage(self, recording: Recording) -> LocalStaging:
         """Begin a temporary file; a recording that the layout has no path for is refused here."""
-        if self.layout.needs_date:
-            self.layout.path(recording)
         self._check_open()
-        return LocalStaging(self._desk.bench, recording, self._keep)
+        return self._uploads.stage(recording)
 
     async def publish(self, batch: Sequence[Staged]) -> Sequence[Published]:
         """Wait for the uploads of a batch; see `bulkaudio.stores.base.Store.publish`."""
-        durables = [staged.durable for staged in batch]
-        if durables:
-            # `wait`, because awaiting one would cancel the upload with the waiter.
-            await asyncio.wait(durables)
-        faults = [fault_of(each) for each in durables]
-        published = [
-            Published(
-                staged=staged,
-                path=Path(self.layout.path(staged.recording)),
-                result=self._kept[staged.temporary.name],
-            )
-            for staged, fault in zip(batch, faults, strict=True)
-            if fault is None
-        ]
-        first = next((fault for fault in faults if fault is not None), None)
-        if first is not None:
-            raise PublishError(first, published) from first
-        return published
+        return await self._uploads.publish(batch)
 
     async def forget(self, batch: Sequence[Published]) -> None:
         """Drop the temporary files of a batch that is in the ledger."""
-        await self._desk.forget(batch)
-        for published in batch:
-            self._kept.pop(published.staged.temporary.name, None)
+        await self._uploads.forget(batch)
 
     async def recover(self, catalogue: recovery.Catalogue) -> Sequence[Outcome]:
         """
@@ -159,16 +136,7 @@ class ObjectStore(ObjectReader):
 
     async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
         """Replace conversations' metadata; see `bulkaudio.stores.base.Store`."""
-
-        def write() -> list[bool]:
-            return self._each(lambda item: self._objects.write_sidecar(*item), list(texts.items()))
-
-        written = await self._desk.bench.run(write) if texts else []
-        return {
-            each: Path(sidecar_path(each))
-            for each, is_written in zip(texts, written, strict=True)
-            if not is_written
-        }
+        return await self._uploads.write_sidecars(texts)
 
     @property
     def place(self) -> Path:
@@ -231,15 +199,6 @@ class ObjectStore(ObjectReader):
         """Tell what is settled, again and again, until cancelled."""
         if self._manifest is not None:
             await self._manifest.keep_sharing()
-
-    def _keep(self, recording: Recording, file: RecordingFile) -> "asyncio.Future[None]":
-        def upload() -> None:
-            file.abandon()
-            body = Body(source=file.path, size=file.size, sha256=file.sha256())
-            with translated(file.path):
-                self._kept[file.path.name] = self._objects.keep(recording, body)
-
-        return asyncio.get_running_loop().run_in_executor(self._pool, upload)
 
     async def _run_to_its_end(self, work: Callable[[], T]) -> T:
         self._check_open()
