@@ -75,9 +75,10 @@ class Fault:
 
     @classmethod
     def of(cls, error: BulkAudioError) -> "Fault":
-        """Write an error down."""
+        """Write an error down, by the nearest of its classes that the other side knows for sure."""
+        known = (each for each in type(error).__mro__ if each.__module__ == errors.__name__)
         return cls(
-            kind=type(error).__name__,
+            kind=next(known, BulkAudioError).__name__,
             message=error.message,
             fix=error.fix,
             correlation_id=error.correlation_id,

@@ -11,12 +11,19 @@ from bulkaudio.cluster.parcels import Counts, Fault, Orders, Parcel, Report, pac
 from bulkaudio.cluster.shards import FIRST, MOST, Shard, halves, key_of, size_of
 from bulkaudio.cluster.shares import NOTHING, Notice, Pause, Whole
 from bulkaudio.cluster.whose import checked_key_file, whose_of
-from bulkaudio.errors import BulkAudioError, HostUnavailableError, KeyRefusedError, UsageError
+from bulkaudio.errors import (
+    BulkAudioError,
+    HostUnavailableError,
+    KeyRefusedError,
+    StorageError,
+    UsageError,
+)
 from bulkaudio.events import Answered, Noted, Received, Relayed, Retrying, SidecarSettled
 from bulkaudio.model import Direction, Metadata, Recording, Task
 from bulkaudio.policy import Reason
 from bulkaudio.settings import ApiKey, ClusterWish, Connection, Pace, Secret
 from bulkaudio.sidecars import SidecarTask
+from bulkaudio.stores.objects.faults import ObjectMissingError
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 CANARY = "canary-77aa-key"
@@ -160,6 +167,14 @@ def test_an_error_is_the_same_one_on_the_other_side(error: BulkAudioError) -> No
     again = back.fault.error()
     assert type(again) is type(error)
     assert (str(again), again.exit_code) == (str(error), error.exit_code)
+
+
+def test_an_error_of_a_store_is_one_on_the_other_side() -> None:
+    """The class that decides the exit code is the one that everybody knows."""
+    again = Fault.of(ObjectMissingError("it is not there", fix="mend that")).error()
+    assert type(again) is StorageError
+    assert again.exit_code == StorageError.exit_code
+    assert "mend that" in str(again)
 
 
 def test_what_travels_holds_no_key(tmp_path: Path) -> None:
