@@ -117,6 +117,9 @@ class Survey:
             if self.restored.tombstones:
                 await self._condemn(ledger)
             surplus = await ledger.take_up(self.outcomes, datetime.now(UTC))
+            if told:
+                taken = [each for each in self.outcomes if each not in surplus]
+                await ledger.restoring.found(taken)
             self.outcomes.clear()
             for outcome in surplus:
                 self.adopted -= 1

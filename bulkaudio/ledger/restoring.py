@@ -24,7 +24,7 @@ from bulkaudio.ledger.rows import (
     text_or_none,
     time_of,
 )
-from bulkaudio.model import Recording, Status
+from bulkaudio.model import Outcome, Recording, Status
 from bulkaudio.naming import is_conversation_id
 
 _COLUMNS = tuple(SELECT.removeprefix("SELECT ").removesuffix(" FROM recordings").split(", "))
@@ -70,9 +70,14 @@ class Restoring:
         """
         return await self._database.read(partial(_familiar, sightings=sightings))
 
+    async def found(self, outcomes: Sequence[Outcome]) -> None:
+        """Note that recordings are there which were told as anything but saved."""
+        names = [(each.recording.conversation_id, each.recording.direction) for each in outcomes]
+        await self._database.read(partial(_found, names=names))
+
     async def lost(self, after: int, upto: int, limit: int) -> Sequence[LedgerRow]:
         """
-        Return a page of rows called saved that `familiar` was never told the right size of.
+        Return a page of rows called saved that neither `familiar` nor `found` was told of.
 
         Args:
             after, upto: Rowids; the first is not in it.
@@ -174,6 +179,17 @@ def _take_pins(connection: sqlite3.Connection, told: Mapping[str, Any]) -> None:
 
 def _make_seen(connection: sqlite3.Connection) -> None:
     connection.execute("CREATE TEMP TABLE IF NOT EXISTS seen (id INTEGER PRIMARY KEY)")
+
+
+def _found(connection: sqlite3.Connection, names: Sequence[tuple[str, str]]) -> None:
+    _make_seen(connection)
+    connection.execute("BEGIN")
+    connection.executemany(
+        "INSERT OR IGNORE INTO seen "
+        "SELECT id FROM recordings WHERE conversation_id = ? AND direction = ?",
+        names,
+    )
+    connection.execute("COMMIT")
 
 
 def _familiar(

@@ -17,6 +17,7 @@ from bulkaudio.errors import (
     UsageError,
 )
 from bulkaudio.ledger.journal import STORE_PIN
+from bulkaudio.model import Batch, Conversation, Direction, Recording
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.place import archive_place
 from bulkaudio.rebuild import rebuild
@@ -346,3 +347,22 @@ def test_a_store_is_tried_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.message.endswith(
         "403; the credentials come from AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     )
+
+
+async def test_what_was_kept_and_not_told_is_not_called_lost(tmp_path: Path) -> None:
+    """The manifest calls it open, because the run was killed; a rebuild takes it up all the same."""
+    recording = Recording(conversation_id="CA1", direction=Direction.COMBINED)
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as held:
+        await held.bind(UK)
+        batch = Batch(conversations=(Conversation(id="CA1"),))
+        await held.ledger.plan(batch, [Direction.COMBINED], NOW)
+        await held.store.share_ledger()
+        staging = await held.store.stage(recording)
+        await staging.write(wav_of("CA1"))
+        staged = await staging.seal(framed=True)
+        assert isinstance(staged, Staged)
+        await held.store.publish([staged])
+    report = await rebuild(tmp_path / "b", elsewhere=HERE)
+    assert (report.adopted, report.is_clean) == (1, True)
+    async with open_archive(tmp_path / "b", elsewhere=HERE) as held:
+        assert await held.ledger.unsaved([recording]) == []
