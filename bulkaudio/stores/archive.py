@@ -6,6 +6,7 @@ from typing import Protocol, TypeVar
 
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout
+from bulkaudio.settings import Elsewhere
 from bulkaudio.stores.base import Store
 from bulkaudio.stores.disk import Folders
 from bulkaudio.stores.erasing import Removal, Removed
@@ -69,12 +70,25 @@ class ArchiveStore(ArchiveReader, Store, Protocol):
         ...
 
     @property
+    def elsewhere(self) -> Elsewhere | None:
+        """The object store that the recordings are in; None: they are in `root`."""
+        ...
+
+    @property
     def notes(self) -> Sequence[str]:
         """Whole sentences about this place that a person should know."""
         ...
 
     async def recover(self, catalogue: Catalogue) -> Sequence[Outcome]:
         """Bring the ledger what an earlier run had published when it was killed; clear the rest."""
+        ...
+
+    async def gather_in(self, catalogue: Catalogue) -> Sequence[Outcome]:
+        """Bring the ledger what workers of other processes had published when they ended."""
+        ...
+
+    async def strike_out(self, bench: str, shard: str) -> None:
+        """Remove what a worker has written down of a shard: the ledger has it."""
         ...
 
     def listed(self) -> AsyncIterator[Sequence[tuple[str, int | None]]]:

@@ -20,6 +20,7 @@ from pathlib import Path, PurePosixPath
 from bulkaudio.errors import StorageError
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout, file_stem
+from bulkaudio.settings import Elsewhere
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores import benches, publishing, recovery, register
 from bulkaudio.stores.base import Published, PublishError, Staged
@@ -45,6 +46,7 @@ class LocalStore(LocalReader):
 
     _is_reading = False
     notes: tuple[str, ...] = ()
+    elsewhere: Elsewhere | None = None
 
     def __init__(self, folders: Folders, bench: Workbench, layout: Layout) -> None:
         super().__init__(folders, bench.pool, layout)
@@ -142,6 +144,10 @@ class LocalStore(LocalReader):
         outcomes = await self._adopt(traces, catalogue)
         await self.within(benches.tidy_up)
         return outcomes
+
+    async def strike_out(self, bench: str, shard: str) -> None:
+        """Remove a worker's list of a shard: the ledger has it."""
+        await self.within(lambda folders: benches.strike_out(folders, bench, shard))
 
     async def _adopt(
         self, traces: recovery.Traces, catalogue: recovery.Catalogue

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from bulkaudio.stores.objects.reading import ObjectReader
     from bulkaudio.stores.objects.store import ObjectStore
     from bulkaudio.stores.objects.trial import Trial
+    from bulkaudio.stores.objects.worker import WorkerObjects
 
 
 async def find_elsewhere(root: Path, asked: Elsewhere | None) -> Elsewhere | None:
@@ -90,6 +91,12 @@ async def read_elsewhere(root: Path, elsewhere: Elsewhere, layout: Layout) -> "O
     """Look into such an archive; nothing is requested before something is asked for."""
     store = await _objects().ObjectReader.reading(root, elsewhere=elsewhere, layout=layout)
     return cast("ObjectReader", store)
+
+
+async def join_elsewhere(elsewhere: Elsewhere, layout: Layout) -> "WorkerObjects":
+    """Join such an archive as a worker of whoever has opened it."""
+    store = await _objects("worker").WorkerObjects.join(elsewhere, layout=layout)
+    return cast("WorkerObjects", store)
 
 
 def _objects(module: str = "store") -> Any:

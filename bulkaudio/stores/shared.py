@@ -27,6 +27,8 @@ THREADS = 8
 class WorkerStore(LocalStore):
     """A `LocalStore` without the archive's lock; made by `join`."""
 
+    linger_s = 0.25
+
     def __init__(self, folders: Folders, bench: Workbench, layout: Layout, lock_fd: int) -> None:
         super().__init__(folders, bench, layout)
         self._lock_fd = lock_fd
@@ -57,8 +59,11 @@ class WorkerStore(LocalStore):
         bench = Workbench(folder=folder, folder_fd=folder_fd, pool=pool)
         return cls(folders, bench, layout, lock_fd)
 
-    async def write_down(self, shard: str, outcomes: Sequence[Outcome]) -> None:
+    async def write_down(
+        self, shard: str, outcomes: Sequence[Outcome], *, before: Sequence[Outcome] = ()
+    ) -> None:
         """Write down what was saved of a shard, before anybody else is told."""
+        del before
         bench_fd = self._bench.folder_fd
         await self.within(lambda _: benches.write_down(bench_fd, shard, outcomes))
 

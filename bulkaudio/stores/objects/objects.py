@@ -6,7 +6,7 @@ The counterpart of `inspection`, `recovery` and `erasing` for a bucket.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
@@ -91,6 +91,21 @@ class Objects:
             sha256=seen.sha256,
             audio=seen.proof,
         )
+
+    def still_kept(self, recording: Recording, told: Outcome) -> Outcome | None:
+        """Say of a recording what a worker had noted; None when something else is there, or nothing."""
+        try:
+            path = self.layout.path(recording)
+        except UsageError:
+            return None
+        found = self.bucket.head(self._key(path))
+        if found is None or found.size != told.bytes:
+            return None
+        # Where a store keeps no facts, only the bytes can tell.
+        sha256 = found.facts.get("sha256") or self.inspect(path).sha256
+        if sha256 != told.sha256:
+            return None
+        return replace(told, recording=recording, path=Path(path))
 
     def inspect(
         self, path: PurePosixPath, is_stopped: Callable[[], bool] = lambda: False

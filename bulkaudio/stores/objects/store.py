@@ -25,9 +25,11 @@ from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.history import History
 from bulkaudio.stores.objects.manifest import Journal, Manifest
+from bulkaudio.stores.objects.notes import Notes
 from bulkaudio.stores.objects.objects import Listed, Objects
 from bulkaudio.stores.objects.parts import MANIFEST_FOLDER, Entry
 from bulkaudio.stores.objects.reading import ObjectReader, open_bucket
+from bulkaudio.stores.objects.things import Found
 from bulkaudio.stores.objects.uploads import Uploads
 from bulkaudio.stores.staging import LocalStaging
 
@@ -39,15 +41,20 @@ class ObjectStore(ObjectReader):
     Implements `bulkaudio.stores.archive.ArchiveStore`; made by `open`, used under the archive's lock.
 
     Attributes:
+        elsewhere: How it is reached.
         notes: Whole sentences about the bucket that a person should know.
     """
 
-    def __init__(self, desk: LocalStore, bucket: Bucket, layout: Layout) -> None:
+    def __init__(
+        self, desk: LocalStore, bucket: Bucket, layout: Layout, elsewhere: Elsewhere
+    ) -> None:
         super().__init__(desk, Objects(bucket.url, layout, lambda: bucket))
+        self.elsewhere = elsewhere
         self.notes: tuple[str, ...] = ()
         self._desk = desk
         self._bucket = bucket
         self._uploads = Uploads(desk.bench, self._objects, self._pool)
+        self._notes = Notes(self._objects, self._pool)
         self._manifest: Manifest | None = None
 
     @classmethod
@@ -59,7 +66,7 @@ class ObjectStore(ObjectReader):
             StorageError, UsageError: The folder cannot be written, or the address not be used.
         """
         bucket = await asyncio.to_thread(open_bucket, elsewhere)
-        return cls(await LocalStore.open(root, layout=layout), bucket, layout)
+        return cls(await LocalStore.open(root, layout=layout), bucket, layout, elsewhere)
 
     async def probe(self) -> None:
         """Prove by a small object that this bucket can be written; raises `StorageError`."""
@@ -132,7 +139,27 @@ class ObjectStore(ObjectReader):
             await catalogue.settle(outcomes, None, datetime.now(UTC))
         bench = self._desk.bench
         await bench.run(partial(recovery.clear, bench.folder_fd))
-        return outcomes
+        return [*outcomes, *await self.gather_in(catalogue)]
+
+    async def gather_in(self, catalogue: recovery.Catalogue) -> Sequence[Outcome]:
+        """Bring the ledger what workers had kept and noted when they ended."""
+        gathered: list[Outcome] = []
+        found: Sequence[Found]
+        async for found in self._pages(self._notes.listed):
+            notes = await self.within(lambda _: self._notes.read(found))  # noqa: B023  awaited at once
+            told = {key: each for note in notes for key, each in note.kept.items()}
+            unsaved = await catalogue.unsaved([each.recording for each in told.values()])
+            known = [(each, told[each.conversation_id, str(each.direction)]) for each in unsaved]
+            outcomes = await self.within(lambda _: self._notes.confirmed(known))  # noqa: B023
+            if outcomes:
+                await catalogue.settle(outcomes, None, datetime.now(UTC))
+            await self.within(lambda _: self._notes.strike(notes))  # noqa: B023
+            gathered += outcomes
+        return gathered
+
+    async def strike_out(self, bench: str, shard: str) -> None:
+        """Remove a worker's note of a shard: the ledger has it."""
+        await self._run(lambda: self._notes.strike_out(bench, shard))
 
     async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
         """Replace conversations' metadata; see `bulkaudio.stores.base.Store`."""
