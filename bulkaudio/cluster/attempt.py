@@ -27,9 +27,6 @@ from bulkaudio.retry import Limits
 from bulkaudio.settings import Budgets
 from bulkaudio.sidecars import Sidecars
 
-LINGER_S = 0.25
-"""What was published and is not written down yet is fetched twice when the worker dies."""
-
 GRACE_LEAD_S = 2.0
 """A worker's report has to be back before the run itself gives up waiting."""
 
@@ -53,7 +50,7 @@ class Notebook:
     async def settle(self, outcomes: Sequence[Outcome], run_id: str | None, now: datetime) -> None:
         """Keep how recordings ended."""
         del run_id, now
-        await self.place.write_down(self.shard, outcomes)
+        await self.place.write_down(self.shard, outcomes, before=self.outcomes)
         self.outcomes.extend(outcomes)
 
 
@@ -72,7 +69,11 @@ class Attempt:
         limits = Limits(attempts=orders.pace.attempts)
         self._fetcher = Fetcher(means, redacted=orders.redacted, limits=limits)
         self._committer = Committer(
-            room.place, self._notebook, run_id=orders.run_id, emit=self.count, linger_s=LINGER_S
+            room.place,
+            self._notebook,
+            run_id=orders.run_id,
+            emit=self.count,
+            linger_s=room.place.linger_s,
         )
         is_wanted = orders.metadata is not Metadata.NONE
         self._sidecars = Sidecars(means, orders.metadata, limits=limits) if is_wanted else None
@@ -145,6 +146,7 @@ class Attempt:
         stopper, grace_s = self._room.stopper, self._room.orders.grace_s
         await stopper.wait()
         await stopper.wait_now(max(grace_s / 2, grace_s - GRACE_LEAD_S))
+        self._room.place.hurry()
         for one in crew:
             one.cancel()
 

@@ -24,8 +24,7 @@ from bulkaudio.cluster.shares import MOST_KEPT, Notice, Pause, Whole
 from bulkaudio.errors import AND_AGAIN, ClusterError
 from bulkaudio.events import Emit, GateMoved, Noted
 from bulkaudio.stopper import Stopper
-from bulkaudio.stores.benches import strike_out
-from bulkaudio.stores.local import LocalStore
+from bulkaudio.stores.archive import ArchiveStore
 
 RETRIES = 2
 """Of a shard whose worker raised something: another worker may not."""
@@ -52,7 +51,7 @@ class DaskDesk:
     client: Client
     orders: Orders
     whole: Whole
-    store: LocalStore
+    store: ArchiveStore
     emit: Emit
     hear: Hear = lambda _attempt, _counts: None
     _live: frozenset[str] = frozenset()
@@ -103,9 +102,8 @@ class DaskDesk:
 
     async def struck_out(self, report: Report, shard: Shard) -> None:
         """Remove the worker's list of a shard: the ledger has it."""
-        bench = report.bench
-        if bench is not None:
-            await self.store.within(lambda folders: strike_out(folders, bench, shard.name))
+        if report.bench is not None:
+            await self.store.strike_out(report.bench, shard.name)
 
     async def attend(self) -> None:
         """

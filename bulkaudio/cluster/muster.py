@@ -13,20 +13,18 @@ from functools import partial
 from distributed import Client, Event, LocalCluster, Security, Variable
 from distributed.versions import VersionMismatchWarning
 
-from bulkaudio.archive import OpenArchive
 from bulkaudio.cluster.crew import ClusterCrew
 from bulkaudio.cluster.desk import DaskDesk
 from bulkaudio.cluster.names import notice_name, stop_name
 from bulkaudio.cluster.parcels import Orders
 from bulkaudio.cluster.quiet import SILENCE, close_pages, hush, settings
 from bulkaudio.cluster.shares import Whole
-from bulkaudio.cluster.whose import whose_of
+from bulkaudio.cluster.whose import elsewhere_of, whose_of
 from bulkaudio.conduct import Hired, Hiring
 from bulkaudio.errors import AND_AGAIN, ClusterError, UsageError, exhaustion
 from bulkaudio.events import Settled
 from bulkaudio.polyai.client import Host
 from bulkaudio.settings import ClusterWish
-from bulkaudio.stores.local import LocalStore
 from bulkaudio.version import __version__
 
 THREADS = 2
@@ -48,7 +46,6 @@ async def muster(wish: ClusterWish, hiring: Hiring) -> AsyncIterator[Hired]:
     Raises:
         ClusterError: There is no scheduler at that address, or workers cannot be started.
     """
-    store = shared_folder(hiring.work.archive)
     async with AsyncExitStack() as stack:
         stack.enter_context(settings())
         hush()
@@ -59,7 +56,7 @@ async def muster(wish: ClusterWish, hiring: Hiring) -> AsyncIterator[Hired]:
             client=client,
             orders=orders,
             whole=_whole(hiring),
-            store=store,
+            store=hiring.work.archive.store,
             emit=hiring.emit,
         )
         crew = ClusterCrew(
@@ -74,16 +71,6 @@ async def muster(wish: ClusterWish, hiring: Hiring) -> AsyncIterator[Hired]:
         stack.push_async_callback(_tidy, desk)
         await desk.open()
         yield Hired(crew=crew, attendants=[desk.attend, partial(desk.pass_on, hiring.stopper)])
-
-
-def shared_folder(archive: OpenArchive) -> LocalStore:
-    """Return the folder that the workers see, too; raises `UsageError` where there is none."""
-    if isinstance(archive.store, LocalStore):
-        return archive.store
-    raise UsageError(
-        "--engine dask keeps recordings in a folder that all workers see, not in an object store",
-        fix="leave --engine out, or name such a folder as --out",
-    )
 
 
 async def _client(stack: AsyncExitStack, wish: ClusterWish, hiring: Hiring) -> Client:
@@ -161,6 +148,7 @@ async def _local(wish: ClusterWish, security: Security) -> AsyncIterator[LocalCl
 def orders_of(wish: ClusterWish, hiring: Hiring) -> Orders:
     """Say what all shards of a run have in common."""
     work = hiring.work
+    elsewhere = work.archive.store.elsewhere
     return Orders(
         run_id=hiring.run_id,
         version=__version__,
@@ -171,6 +159,8 @@ def orders_of(wish: ClusterWish, hiring: Hiring) -> Orders:
         metadata=work.options.selection.metadata,
         pace=work.options.pace,
         grace_s=work.options.budgets.grace_s,
+        elsewhere=elsewhere_of(elsewhere),
+        needs_store_proxy=elsewhere is not None and elsewhere.proxy is not None,
     )
 
 
@@ -202,5 +192,5 @@ async def _tidy(desk: DaskDesk) -> None:
 async def _gather_in(hiring: Hiring) -> None:
     """Adopt what was published and not reported: workers that died, a grace that was over."""
     archive = hiring.work.archive
-    for outcome in await shared_folder(archive).gather_in(archive.ledger):
+    for outcome in await archive.store.gather_in(archive.ledger):
         hiring.emit(Settled(outcome=outcome))

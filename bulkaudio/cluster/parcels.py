@@ -15,7 +15,7 @@ from bulkaudio import errors
 from bulkaudio.cluster.shards import Shard
 from bulkaudio.errors import BulkAudioError
 from bulkaudio.model import Metadata, Outcome
-from bulkaudio.settings import Pace
+from bulkaudio.settings import Elsewhere, Pace
 
 T = TypeVar("T")
 
@@ -49,8 +49,10 @@ class Orders:
 
     Attributes:
         version: Of bulkaudio; a worker of another one refuses.
-        archive: The shared folder, as every worker sees it.
+        archive: The shared folder, as every worker sees it; with `elsewhere` nothing to workers.
         grace_s: How long what is under way may take to end when the run stops.
+        elsewhere: The object store that recordings go to, without proxy.
+        needs_store_proxy: It is reached by the proxy that PolyAI is reached by.
     """
 
     run_id: str
@@ -62,6 +64,13 @@ class Orders:
     metadata: Metadata
     pace: Pace
     grace_s: float
+    elsewhere: Elsewhere | None = None
+    needs_store_proxy: bool = False
+
+    @property
+    def home(self) -> Path | Elsewhere:
+        """Which archive it is, among all that workers may have to do with."""
+        return self.elsewhere or self.archive
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,17 +1,18 @@
 """
 Where a worker keeps recordings: made by a function from the place that the archive is in.
 
-A folder is the one kind so far. Another kind brings a store that publishes without replacing, and can
-say of a shard what is there already.
+Each kind brings a store that publishes without replacing, and can say of a shard what is there already.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Protocol
 
+from bulkaudio.cluster.parcels import Orders
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout
 from bulkaudio.stores.base import Store
+from bulkaudio.stores.opening import join_elsewhere
 from bulkaudio.stores.shared import WorkerStore
 
 
@@ -23,8 +24,20 @@ class Place(Store, Protocol):
         """Where it writes down what it has saved, for the run to strike out; None: nowhere."""
         ...
 
-    async def write_down(self, shard: str, outcomes: Sequence[Outcome]) -> None:
-        """Write down what was saved of a shard, before anybody else is told."""
+    @property
+    def linger_s(self) -> float:
+        """So long what is published may wait for more before it is written down: it may be lost then."""
+        ...
+
+    async def write_down(
+        self, shard: str, outcomes: Sequence[Outcome], *, before: Sequence[Outcome] = ()
+    ) -> None:
+        """
+        Write down what was saved of a shard, before anybody else is told.
+
+        Args:
+            before: What this attempt has written down of it already.
+        """
         ...
 
     async def written_down(self, shard: str, recordings: Sequence[Recording]) -> Sequence[Outcome]:
@@ -36,11 +49,20 @@ class Place(Store, Protocol):
         ...
 
 
-async def open_place(archive: Path, layout: str) -> Place:
+async def open_place(orders: Orders, proxy: str | None) -> Place:
     """
     Join an archive that a run has opened.
 
+    Args:
+        proxy: What this worker reaches the network by.
+
     Raises:
-        StorageError: This worker does not see it, or cannot write to it.
+        StorageError, UsageError: This worker does not see it, or cannot write to it.
     """
-    return await WorkerStore.join(archive, layout=Layout.parse(layout))
+    layout = Layout.parse(orders.layout)
+    elsewhere = orders.elsewhere
+    if elsewhere is None:
+        return await WorkerStore.join(orders.archive, layout=layout)
+    if orders.needs_store_proxy:
+        elsewhere = replace(elsewhere, proxy=proxy)
+    return await join_elsewhere(elsewhere, layout)

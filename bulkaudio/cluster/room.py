@@ -92,7 +92,7 @@ class Room:
         """
         connection = await connection_of(orders.whose)
         session = Session(connection, slots=slots_of(orders.pace))
-        place = await open_place(orders.archive, orders.layout)
+        place = await open_place(orders, connection.proxy)
         try:
             await session.__aenter__()
         except BaseException:

@@ -1,12 +1,13 @@
 """What workers are told of a connection: everything but what nobody else may know."""
 
 import stat
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from bulkaudio.cluster.parcels import Whose
 from bulkaudio.errors import UsageError
-from bulkaudio.settings import ClusterWish, Connection
+from bulkaudio.settings import ClusterWish, Connection, Elsewhere
 
 
 def whose_of(connection: Connection, wish: ClusterWish) -> Whose:
@@ -25,6 +26,14 @@ def whose_of(connection: Connection, wish: ClusterWish) -> Whose:
         api_key_file=wish.api_key_file,
         conversations_key_file=wish.conversations_key_file,
     )
+
+
+def elsewhere_of(elsewhere: Elsewhere | None) -> Elsewhere | None:
+    """Write down where recordings go, as workers of other machines may read it."""
+    if elsewhere is None:
+        return None
+    bundle = elsewhere.ca_bundle
+    return replace(elsewhere, proxy=None, ca_bundle=None if bundle is None else bundle.absolute())
 
 
 def checked_key_file(option: str, given: str | None) -> str | None:

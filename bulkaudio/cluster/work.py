@@ -21,6 +21,7 @@ from bulkaudio.cluster.parcels import Counts, Orders, Parcel, Report, packed, un
 from bulkaudio.cluster.room import Room
 from bulkaudio.cluster.shares import LOOK_S, Notice
 from bulkaudio.errors import BulkAudioError, ClusterError
+from bulkaudio.settings import Elsewhere
 from bulkaudio.version import __version__
 
 TELL_EVERY = 4
@@ -150,7 +151,7 @@ class Rooms(WorkerPlugin):
     """The rooms of one worker, by archive; closed with the worker, or when nobody has come."""
 
     def __init__(self) -> None:
-        self._tenancies: dict[Path, _Tenancy] = {}
+        self._tenancies: dict[Path | Elsewhere, _Tenancy] = {}
         self._opening = asyncio.Lock()
         self._keeper: asyncio.Task[None] | None = None
 
@@ -176,22 +177,22 @@ class Rooms(WorkerPlugin):
         Of two runs of one archive the later is the one that goes on: it has the lock.
         """
         async with self._opening:
-            tenancy = self._tenancies.get(orders.archive)
+            tenancy = self._tenancies.get(orders.home)
             if tenancy is not None and not _is_for(tenancy.room, orders):
-                del self._tenancies[orders.archive]
+                del self._tenancies[orders.home]
                 tenancy.room.stop(OVER)
                 await self._left(tenancy)
                 tenancy = None
             if tenancy is None:
                 tenancy = _Tenancy(room=await Room.open(orders))
-                self._tenancies[orders.archive] = tenancy
+                self._tenancies[orders.home] = tenancy
             tenancy.guests += 1
         try:
             yield tenancy.room
         finally:
             tenancy.guests -= 1
             tenancy.empty_since = asyncio.get_running_loop().time()
-            if self._tenancies.get(orders.archive) is not tenancy:
+            if self._tenancies.get(orders.home) is not tenancy:
                 await self._left(tenancy)
 
     async def _left(self, tenancy: _Tenancy) -> None:

@@ -39,7 +39,6 @@ class WorkerObjects:
     Implements `bulkaudio.cluster.places.Place`; made by `join`.
 
     Attributes:
-        linger_s: A note is a request to the bucket, which costs.
         bench_name: What its notes are called.
     """
 
@@ -47,7 +46,7 @@ class WorkerObjects:
     _bucket: Bucket
     _objects: Objects
     _: KW_ONLY
-    linger_s: float = 1.0
+    linger_s: float = 0.25
     bench_name: str = field(default_factory=lambda: f"worker-{secrets.token_hex(8)}")
     _bench: Workbench = field(init=False)
     _pool: ThreadPoolExecutor = field(init=False)
