@@ -12,7 +12,6 @@ from bulkaudio.model import Batch, Conversation, Direction, Outcome, Recording, 
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT
 from bulkaudio.stores.base import Publication, Staged
-from bulkaudio.stores.benches import strike_out
 from bulkaudio.stores.shared import WorkerStore
 from tests.audio import wav_of
 
@@ -88,9 +87,9 @@ async def test_a_worker_that_leaves_in_peace_leaves_nothing(root: Path) -> None:
         outcomes = await publish(store, "s-1", "CA1", "CA2")
         await archive.ledger.settle(outcomes, "r", NOW)
         bench = store.bench_name
-        await archive.store.within(lambda folders: strike_out(folders, bench, "s-1"))
-        await archive.store.within(lambda folders: strike_out(folders, bench, "s-1"))
-        await archive.store.within(lambda folders: strike_out(folders, "../..", "s-1"))
+        await archive.store.strike_out(bench, "s-1")
+        await archive.store.strike_out(bench, "s-1")
+        await archive.store.strike_out("../..", "s-1")
         await staged(store, "CA3")
         await store.aclose()
         assert benches(root) == []
