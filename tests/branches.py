@@ -24,7 +24,7 @@ TESTS = (
     *("doctor_archive", "rehearsal", "plan", "gaps", "metrics", "bandwidth"),
     *("ledger_looks", "trial_and_glance", "readonly_archive", "ledger_journal"),
 )
-OTHERS = ("tests/objects/test_writers.py",)
+OTHERS = ("tests/objects/test_writers.py", "tests/cluster/test_benches.py")
 """What object stores do is tried in processes of their own, which nobody watches here."""
 
 
