@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from bulkaudio.errors import BulkAudioError, StorageError
-from bulkaudio.events import Emit, Settled
+from bulkaudio.events import Emit, Noted, Settled
 from bulkaudio.model import Evidence, Outcome, Status
 from bulkaudio.policy import Reason
 from bulkaudio.steps import Step, reach
@@ -186,7 +186,7 @@ class Committer:
             outcome for item in items if (outcome := _outcome_of(item, by_file)) is not None
         ]
         if outcomes:
-            await self.ledger.settle(outcomes, self.run_id, self.clock())
+            await self._record(outcomes)
             reach(Step.ACKNOWLEDGE)
         for outcome in outcomes:
             self.emit(Settled(outcome=outcome))
@@ -195,6 +195,25 @@ class Committer:
         if fault is not None:
             raise fault
         return outcomes
+
+    async def _record(self, outcomes: Sequence[Outcome]) -> None:
+        """Put outcomes into the ledger; where that fails, say what lies published without a row."""
+        try:
+            await self.ledger.settle(outcomes, self.run_id, self.clock())
+        except BulkAudioError:
+            # Their temporary names are kept, so that recovery finds them: who looks at the archive
+            # next sees more saved than this run can answer for.
+            published = sum(outcome.status is Status.SAVED for outcome in outcomes)
+            if published:
+                self.emit(Noted(text=_unrecorded_words(published)))
+            raise
+
+
+def _unrecorded_words(published: int) -> str:
+    return (
+        "Recordings published when the ledger failed, and not counted as saved: "
+        f"{published:,}. The next run takes up what is there, without fetching it again."
+    )
 
 
 def _outcome_of(item: Item, by_file: Mapping[Path, Published]) -> Outcome | None:

@@ -16,7 +16,7 @@ import pytest
 
 from bulkaudio.committer import Committer
 from bulkaudio.errors import LedgerError, StorageError
-from bulkaudio.events import Event, Settled
+from bulkaudio.events import Event, Noted, Settled
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Batch, Conversation, Direction, Evidence, Outcome, Recording, Status
 from bulkaudio.naming import Layout
@@ -253,6 +253,32 @@ async def test_whoever_waits_to_hand_over_learns_that_it_is_over(
     assert [type(result) for result in results[-2:]] == [LedgerError, LedgerError]
     with pytest.raises(LedgerError):
         await running
+
+
+async def test_a_ledger_that_fails_leaves_no_doubt_about_what_is_published(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files without a row are none of the run's saved ones: it says how many the next one finds."""
+
+    async def fail(*_: object) -> None:
+        raise LedgerError("the disk is full")
+
+    committer = archive.committer()
+    running = asyncio.create_task(committer.run())
+    for n in range(2):
+        await committer.submit(await archive.stage(f"CA{n}"), EVIDENCE)
+    await committer.settle(failed("CA9"))
+    with monkeypatch.context() as patch:
+        patch.setattr(archive.ledger, "settle", fail)
+        with pytest.raises(LedgerError):
+            await committer.drain()
+    with pytest.raises(LedgerError):
+        await running
+    assert archive.reported() == []
+    (note,) = [event for event in archive.events if isinstance(event, Noted)]
+    assert "not counted as saved: 2." in note.text
+    await archive.store.recover(archive.ledger)
+    assert await archive.saved() == ["CA0", "CA1"]
 
 
 async def test_draining_nothing_ends_at_once(archive: Archive) -> None:

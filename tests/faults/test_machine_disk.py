@@ -1,6 +1,7 @@
 """Disks that are full, small or read-only: said in a sentence, nothing lost, and the run goes on."""
 
 import asyncio
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,10 +9,10 @@ import pytest
 
 from tests.audio import wav_of
 from tests.faults.machine import disk, failing_disk, few, hook, lifted, limited, ordered, refused
-from tests.forked import forked, run_forked
+from tests.forked import Ended, forked, run_forked
 from tests.oracle import Trial, trial_on
 from tests.plans import Plans, subject
-from tests.program import until
+from tests.program import until, wavs
 from tests.wire import Exchange, WireServer, says, says_json
 
 IDS = tuple(f"CA{n}" for n in range(1, 25))
@@ -45,6 +46,13 @@ def long_trial(server: WireServer, folder: Path, *ids: str) -> Trial:
     return replace(trial_on(server, folder, *ids), truth=truth, asked=asked)
 
 
+def accounted(trial: Trial, ended: Ended) -> None:
+    """Every file under a final name is counted as saved, or in the note about those that are not."""
+    noted = (re.search(r"not counted as saved: (\d+)\.", n) for n in ended.summary["notes"])
+    unrecorded = sum(int(found[1]) for found in noted if found)
+    assert ended.summary["counts"]["saved"] + unrecorded == len(wavs(trial.archive))
+
+
 @pytest.mark.parametrize("kib", few(range(4, 220, 6), SOME))
 async def test_a_disk_that_fills_up_at_any_moment(tmp_path: Path, kib: int) -> None:
     """Whatever finds no room, what is durable is kept, and with more room the rest follows."""
@@ -56,6 +64,7 @@ async def test_a_disk_that_fills_up_at_any_moment(tmp_path: Path, kib: int) -> N
             if kib < 160 or ended.code != 0:
                 refused(ended, *FULL)
                 assert "free some" in ended.stderr
+            accounted(trial, ended)
             full.remount("size=4m")
             await lifted(trial, *csv)
 

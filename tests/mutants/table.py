@@ -68,7 +68,7 @@ MUTANTS = (
         file="committer.py",
         old="""\
         if outcomes:
-            await self.ledger.settle(outcomes, self.run_id, self.clock())
+            await self._record(outcomes)
             reach(Step.ACKNOWLEDGE)
         for outcome in outcomes:
             self.emit(Settled(outcome=outcome))
@@ -77,7 +77,7 @@ MUTANTS = (
         for outcome in outcomes:
             self.emit(Settled(outcome=outcome))
         if outcomes:
-            await self.ledger.settle(outcomes, self.run_id, self.clock())
+            await self._record(outcomes)
 """,
     ),
     Mutant(
@@ -156,13 +156,13 @@ MUTANTS = (
         file="committer.py",
         old="""\
         if outcomes:
-            await self.ledger.settle(outcomes, self.run_id, self.clock())
+            await self._record(outcomes)
 """,
         new="""\
         if published:
             await self.store.forget(published)
         if outcomes:
-            await self.ledger.settle(outcomes, self.run_id, self.clock())
+            await self._record(outcomes)
 """,
         test="tests/test_durable_order.py::"
         "test_temporary_names_stay_until_the_ledger_has_the_batch",
