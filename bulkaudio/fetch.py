@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 
 from bulkaudio.errors import BulkAudioError
 from bulkaudio.events import Answered, Emit, Noted, Received, Retrying
-from bulkaudio.gate import Gate
-from bulkaudio.model import Evidence, Outcome, Recording, Status, Task
+from bulkaudio.gate import NO_SUCH_HOST, Gate
+from bulkaudio.model import Evidence, Outcome, Status, Task
 from bulkaudio.naming import printable
 from bulkaudio.policy import SUSPICIOUS, Action, Answer, Reason, retry_after_s
 from bulkaudio.polyai.client import PermanentFailure, Response, Session
@@ -79,7 +79,7 @@ class Fetcher:
         self._limits = limits
         self._has_noted_label = False
         self._noted_forms: set[str] = set()
-        self._failing: dict[Recording, AttemptFailed] = {}
+        self._failing: dict[Task, AttemptFailed] = {}
 
     async def fetch(self, task: Task) -> Fetched | Outcome:
         """
@@ -94,7 +94,7 @@ class Fetcher:
             return await self._attempt(task, number)
 
         def report(retry: Retry) -> None:
-            self._failing[task.recording] = retry.failure
+            self._failing[task] = retry.failure
             what = f"{task.recording.conversation_id} {task.recording.direction}"
             self._means.emit(retrying_event(what, retry))
 
@@ -107,25 +107,28 @@ class Fetcher:
                 reason=failure.reason,
                 evidence=failure.evidence,
             )
-        self._failing.pop(task.recording, None)
+        self._failing.pop(task, None)
         return result
 
     def suspects(self) -> list[Outcome]:
         """
-        Return, as open, what was being retried after an ``http_500`` when the run ended.
+        Return, as open, what was being retried when the run ended, with why and how often.
 
         A hundred recordings in a row that PolyAI itself has lost look like a host that is down.
-        Remembered, they do not look so again: the next run gets past them.
+        Remembered by their ``http_500``, they do not look so again: the next run gets past them. Any
+        other reason of an open recording is only told, and takes no earlier run's finding away.
         """
         return [
             Outcome(
-                recording=recording,
+                recording=task.recording,
                 status=Status.OPEN,
                 reason=failure.reason,
                 evidence=failure.evidence,
             )
-            for recording, failure in self._failing.items()
+            for task, failure in self._failing.items()
             if failure.reason == SUSPICIOUS
+            # Without an address nothing was asked.
+            or (task.failed_for is None and failure.reason != NO_SUCH_HOST)
         ]
 
     async def _attempt(self, task: Task, number: int) -> Fetched | Outcome:

@@ -627,6 +627,33 @@ async def test_no_answer_at_all_is_the_hosts_fault_whatever_failed_before(tmp_pa
     assert gate.is_down
 
 
+@pytest.mark.parametrize(
+    ("script", "failed_for", "told"),
+    [
+        (resets, None, "connection"),
+        (says(503), None, "http_503"),
+        (says(500), "http_500", "http_500"),
+        (resets, "http_500", None),
+        (says(503), "truncated", None),
+    ],
+    ids=["silence", "503", "500 again", "silence after 500", "503 after another"],
+)
+async def test_what_was_being_retried_is_told_with_its_attempts(
+    script: Script, failed_for: str | None, told: str | None, tmp_path: Path
+) -> None:
+    """It is open, and was asked for; what an earlier run found out about it stays."""
+    async with WireServer(script) as server, bench_at(server.url(), tmp_path) as bench:
+        again = asyncio.Event()
+        fetcher = bench.fetcher(lambda event: again.set() if isinstance(event, Retrying) else None)
+        fetching = asyncio.create_task(bench.fetch("CA1", by=fetcher, failed_for=failed_for))
+        await again.wait()
+        fetching.cancel()
+        with suppress(asyncio.CancelledError):
+            await fetching
+    seen = [(each.status, each.reason, each.evidence.attempts > 0) for each in fetcher.suspects()]
+    assert seen == ([] if told is None else [(Status.OPEN, told, True)])
+
+
 async def test_each_answer_is_told_of(tmp_path: Path) -> None:
     """Status and time of every answer reach the summary's figures."""
     events: list[Event] = []

@@ -34,9 +34,9 @@ async def test_a_block_of_lost_recordings_costs_a_night_or_two(tmp_path: Path) -
 
 @pytest.mark.slow
 async def test_an_outage_by_its_own_word_is_nobodys_fault(tmp_path: Path) -> None:
-    """A 503 says nothing about any recording: all stay open, and none is remembered for it."""
+    """A 503 says nothing about any recording: all stay open, whether asked for already or not."""
     async with WireServer(says(503)) as server:
         trial = trial_on(server, tmp_path / "work", *THERE, speed=60.0)
         csv = trial.csv(*LOST)
         assert (await trial.download(*csv)).code == 5
-    assert set(trial.statuses().values()) == {("open", None)}
+    assert set(trial.statuses().values()) == {("open", None), ("open", "http_503")}

@@ -138,6 +138,6 @@ async def test_what_speaks_no_tls_is_tried_again_and_gets_no_key(
         ended = await trial.download(*trial.csv("CA1"), *limits, **env)
         assert ended.code == (5 if words else 3), ended.stderr
         assert server.heads == []
-        wanted = ("open", None) if words else ("failed", "timeout")
+        wanted = ("open" if words else "failed", "timeout")
         assert set(trial.statuses().values()) == {wanted}
         await trial.healed(*trial.csv("CA1"))
