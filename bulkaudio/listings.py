@@ -88,8 +88,9 @@ def nothing_to_go_on_from() -> UsageError:
     """Make the error of a listing without a start, neither given nor remembered."""
     return UsageError(
         "nothing was listed into this archive with these filters yet, so there is no end to "
-        "go on from",
-        fix="say where to begin, for example --since 2026-01-01, or use --csv",
+        "go on from; a sample with --limit does not count as a listing",
+        fix="run once with --since and without --limit, for example --since 2026-01-01, or use "
+        "--csv",
     )
 
 

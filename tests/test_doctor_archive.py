@@ -26,6 +26,13 @@ from tests.wire import WireServer, in_thread
 
 IDS = ("CA1", "CA2", "CA3")
 
+LISTED = (
+    "INSERT INTO listings (scope, since, until, state, started_at, finished_at) VALUES "
+    "('s', '2026-01-01T00:00:00.000000Z', '2026-01-02T00:00:00.000000Z', 'finished', "
+    "'2026-01-02T00:00:00.000000Z', '2026-01-02T00:00:00.000000Z')"
+)
+"""What a night goes on from."""
+
 Spoil = Callable[[Path], None]
 
 
@@ -48,6 +55,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         words = ("--region", "uk", "--agent", "PROJECT-1", "--csv", csv, "--out", "archive")
         done = asyncio.run(run("download", *words, env=env, cwd=folder))
     assert done.code == 0, done.stderr
+    with closing(sqlite3.connect(ledger_of(folder / "archive"))) as connection:
+        connection.execute(LISTED)
+        connection.commit()
     return folder / "archive"
 
 
@@ -111,6 +121,42 @@ def test_what_the_archive_contradicts(kept: Path, inside: Inside) -> None:
     done = inside.run("doctor", *words)
     assert done.code == 2
     assert "--region uk" in done.summary["checks"][0]["detail"]
+
+
+def test_a_sample_is_nothing_to_go_on_from(archive: Path, doctored: Doctored) -> None:
+    """Where nothing was listed a night would end with 2; a listing that was begun is enough."""
+    with closing(sqlite3.connect(ledger_of(archive))) as connection:
+        connection.execute("DELETE FROM listings")
+        connection.commit()
+    source = doctored.checks("--out", archive, code=2)["source"]
+    assert "--limit does not count" in source["detail"]
+    assert "without --limit" in source["fix"]
+    inside = doctored.inside
+    done = inside.run("schedule", "cron", *WHOSE, "--out", archive)
+    assert done.code == 0
+    assert f"nothing was listed into {archive} yet" in done.stderr
+    assert "make the first run by hand" in done.stderr
+    refused = inside.run("download", *WHOSE, "--out", archive)
+    assert refused.code == 2
+    assert source["detail"] in " ".join(refused.stderr.split())
+    with closing(sqlite3.connect(ledger_of(archive))) as connection:
+        connection.execute(LISTED.replace("'finished'", "'open'"))
+        connection.commit()
+    assert doctored.checks("--out", archive, code=0)["source"]["status"] == "ok"
+    assert "by hand" not in inside.run("schedule", "cron", *WHOSE, "--out", archive).stderr
+
+
+@pytest.mark.parametrize("spoil", ["_junk", "_gone"])
+def test_what_a_spoilt_ledger_remembered_is_not_missed(
+    spoil: str, archive: Path, doctored: Doctored
+) -> None:
+    """Region and agent are in it: the ledger is the fault, and what a download would end with."""
+    globals()[spoil](archive)
+    done = doctored.inside.run("doctor", "--out", archive, "--json")
+    assert done.code == 6, done.stdout
+    checks = done.summary["checks"]
+    assert [each["name"] for each in checks if each["status"] == "fail"] == ["archive.ledger"]
+    assert "ledger" in checks[0]["detail"]
 
 
 def test_a_folder_that_is_not_there_yet(doctored: Doctored) -> None:
@@ -328,7 +374,9 @@ def test_a_disk_that_is_full(doctored: Doctored) -> None:
     assert "inodes" in checks["archive.disk"]["detail"]
 
 
-async def diagnosed_as_nobody(model: Path, mode: str, owner: int) -> dict[str, dict[str, str]]:
+async def diagnosed_as_nobody(
+    model: Path, mode: str, owner: int, whose: tuple[str, ...] = WHOSE
+) -> dict[str, dict[str, str]]:
     """Give an archive's folders that mode and owner, and diagnose it as nobody."""
     need_root("take its rights away")
     # Not below pytest's folder, which is root's alone.
@@ -346,7 +394,7 @@ async def diagnosed_as_nobody(model: Path, mode: str, owner: int) -> dict[str, d
                 BULKAUDIO_AUDIO_URL=server.url(),
                 BULKAUDIO_CONVERSATIONS_URL=server.url(),
             )
-            arguments = ("doctor", *WHOSE, "--json", "--out", str(folder / "archive"))
+            arguments = ("doctor", *whose, "--json", "--out", str(folder / "archive"))
             order = Order(arguments=arguments, env=env, cwd=folder, **hook(become_nobody))
             ended = await run_forked(order)
         assert ended.code == 6, ended.stdout
@@ -370,9 +418,11 @@ async def test_a_folder_that_this_user_may_only_read(
     assert "verify" in found["fix"]
 
 
-async def test_a_folder_that_this_user_may_not_enter(model: Path) -> None:
+@pytest.mark.parametrize("whose", [WHOSE, ()])
+async def test_a_folder_that_this_user_may_not_enter(model: Path, whose: tuple[str, ...]) -> None:
     """One fault with its fix, whatever else could not be looked at for it."""
-    checks = await diagnosed_as_nobody(model, "u+rwX", 0)
+    checks = await diagnosed_as_nobody(model, "u+rwX", 0, whose)
+    assert checks["configuration"]["status"] == ("ok" if whose else "skip")
     assert statuses(checks, "archive") == ["fail", "skip", "skip", "skip", "skip"]
     assert "permission" in checks["archive.folder"]["fix"]
 

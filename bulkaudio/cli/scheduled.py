@@ -17,6 +17,7 @@ from bulkaudio.cli.places import place_of
 from bulkaudio.cli.request import make_request
 from bulkaudio.cli.schedule import JobOptions, Scheduler
 from bulkaudio.cli.words import check_visible, is_path, path_of, words_of
+from bulkaudio.doctor.ground import look_at_ledger
 from bulkaudio.errors import UsageError
 from bulkaudio.keys import LIKE_A_KEY
 from bulkaudio.naming import Layout, printable
@@ -26,6 +27,8 @@ from bulkaudio.schedule.cron import cron_files
 from bulkaudio.schedule.job import Clock, Job, JobFile, KeyFiles
 from bulkaudio.schedule.kubernetes import Cluster, kubernetes_files
 from bulkaudio.schedule.systemd import systemd_files
+from bulkaudio.settings import Elsewhere
+from bulkaudio.stores.disk import STATE_FOLDER
 from bulkaudio.windows import parse_zone
 
 USUAL_KEY = PurePosixPath("/etc/bulkaudio/polyai.key")
@@ -108,17 +111,28 @@ def notes_on(scheduler: Scheduler, options: DownloadOptions) -> Iterator[str]:
     if scheduler == "kubernetes":
         yield "the comments at the top say which secret to make first"
         return
-    if not (source.csv or source.since or (out / ".bulkaudio").is_dir()):
-        what = f"{out} is no archive yet"
-        if elsewhere is not None:
-            what = f"{out} has no ledger of {elsewhere.url} yet"
+    what = None if source.csv or source.since else _not_begun(out, elsewhere)
+    if what is not None:
         yield (
             f"{what}: make the first run by hand, with the same options and "
-            "--since, so that the nights have an end to go on from"
+            "--since, and without --limit, so that the nights have an end to go on from"
         )
     key = _key_file(options.keys.api_key_file, KEY_OPTIONS[0]) or USUAL_KEY
     if not Path(key).exists():
         yield f"the job reads the API key from {key}, which is not there yet"
+
+
+def _not_begun(out: Path, elsewhere: Elsewhere | None) -> str | None:
+    """Say why a night that is told no start would find none; None where it would, or nobody knows."""
+    if not (out / STATE_FOLDER).is_dir():
+        return (
+            f"{out} is no archive yet"
+            if elsewhere is None
+            else (f"{out} has no ledger of {elsewhere.url} yet")
+        )
+    if look_at_ledger(out, check_s=0).has_no_start:
+        return f"nothing was listed into {out} yet, and a sample with --limit is no listing"
+    return None
 
 
 def is_machines(zone: str, machines: Path = MACHINES_ZONE) -> bool:

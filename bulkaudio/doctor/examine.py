@@ -101,7 +101,7 @@ def _dead_disk(subject: Subject) -> StorageError:
 
 async def _bound(subject: Subject, ledger: LedgerLook) -> Bound:
     try:
-        return await within(LOOK_S, lambda: bind(subject, ledger.pins, has_saved=ledger.has_saved))
+        return await within(LOOK_S, lambda: bind(subject, ledger))
     except TimeoutError:
         words = "the file named by --ca-bundle cannot be read in time"
         return Bound(check=fail(CONFIGURATION_CHECK, words, "check its disk", CONFIGURATION))

@@ -64,6 +64,11 @@ class LedgerLook:
         return self.contents.pins if self.contents else self.remembered
 
     @property
+    def has_no_start(self) -> bool:
+        """Whether there is an archive, and it is known that no listing can go on from anywhere."""
+        return self.contents is not None and not self.contents.has_listing
+
+    @property
     def has_saved(self) -> bool:
         """Whether a recording is known to be saved: then nothing of it may be contradicted."""
         return self.contents is not None and self.contents.saved > 0

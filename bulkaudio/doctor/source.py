@@ -9,6 +9,7 @@ from bulkaudio.doctor.ground import LedgerLook
 from bulkaudio.doctor.patience import within
 from bulkaudio.doctor.subject import Subject
 from bulkaudio.errors import BulkAudioError
+from bulkaudio.listings import nothing_to_go_on_from
 from bulkaudio.naming import printable
 from bulkaudio.sources.csv_file import CsvSource
 
@@ -24,10 +25,19 @@ async def source_check(subject: Subject, ledger: LedgerLook) -> Check:
         return await _csv_check(request.csv, request.id_column)
     if subject.window is not None:
         return ok("source", subject.window)
-    if ledger.contents is not None and ledger.contents.has_finished_listing:
+    return _going_on(ledger)
+
+
+def _going_on(ledger: LedgerLook) -> Check:
+    """Say where a listing without a start of its own would begin."""
+    if ledger.contents is not None and ledger.contents.has_listing:
         return ok("source", "the listing, from where the last finished one ended")
     if ledger.holder is not None:
         return skip("source", "the archive knows, and another run holds it")
+    if ledger.error is not None:
+        return skip("source", "the archive knows, and cannot be read: see archive")
+    if ledger.has_no_start:
+        return fail_for("source", nothing_to_go_on_from())
     return skip("source", "no --csv and no --since: a first download needs one")
 
 

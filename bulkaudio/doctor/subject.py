@@ -1,11 +1,12 @@
 """What is examined: one request, held to itself and to what its archive remembers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bulkaudio.archive import Identity, begins_anew, layout_of
-from bulkaudio.doctor.check import CONFIGURATION, Check, fail, fail_for, ok
+from bulkaudio.doctor.check import CONFIGURATION, Check, fail, fail_for, ok, skip
+from bulkaudio.doctor.ground import LedgerLook
 from bulkaudio.errors import UsageError
 from bulkaudio.keys import FoundKeys
 from bulkaudio.naming import printable
@@ -60,9 +61,9 @@ class Bound:
         return self.region == "studio"
 
 
-def bind(subject: Subject, pins: Mapping[str, str], *, has_saved: bool) -> Bound:
+def bind(subject: Subject, ledger: LedgerLook) -> Bound:
     """Fill in what the archive remembers, and find what contradicts or is missing; reads files."""
-    request = subject.request
+    request, pins, has_saved = subject.request, ledger.pins, ledger.has_saved
     differing = None
     try:
         region = request.region or pins.get("region")
@@ -99,6 +100,9 @@ def bind(subject: Subject, pins: Mapping[str, str], *, has_saved: bool) -> Bound
             bound, replace(told, detail=f"{told.detail}. What follows goes by what was given")
         )
     missing = _missing(bound, is_listed=not request.has_csv)
+    if missing is not None and ledger.error is not None:
+        # What is not known is no fault of whoever left it to the archive.
+        missing = skip(CONFIGURATION_CHECK, f"the archive knows: {ledger.error.message}")
     return _with(bound, missing) if missing else bound
 
 

@@ -32,6 +32,7 @@ class Contents:
 
     Attributes:
         unsettled: Recordings that a later run takes up.
+        has_listing: One was finished, or begun, for a run without a start to go on from.
         interruption: An erasure that was killed.
     """
 
@@ -39,7 +40,7 @@ class Contents:
     saved: int
     saved_bytes: int
     unsettled: int
-    has_finished_listing: bool
+    has_listing: bool
     interruption: Interruption | None = None
 
 
@@ -113,14 +114,14 @@ def _contents(connection: sqlite3.Connection) -> Contents:
     )
     totals = {status: (count, size) for status, count, size in rows}
     saved, saved_bytes = totals.get(Status.SAVED, (0, 0))
-    (finished,) = connection.execute(
-        "SELECT EXISTS (SELECT 1 FROM listings WHERE state = 'finished')"
+    (has_listing,) = connection.execute(
+        "SELECT EXISTS (SELECT 1 FROM listings WHERE state IN ('finished', 'open'))"
     ).fetchone()
     return Contents(
         pins=dict(connection.execute("SELECT name, value FROM archive")),
         saved=saved,
         saved_bytes=saved_bytes,
         unsettled=sum(totals.get(status, (0, 0))[0] for status in LEFT),
-        has_finished_listing=bool(finished),
+        has_listing=bool(has_listing),
         interruption=interruption(connection),
     )
