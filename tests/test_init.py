@@ -142,7 +142,7 @@ def test_every_example_in_it_is_valid(tmp_path: Path) -> None:
     _, bound, _ = make_app().parse_args(words, exit_on_error=False, print_error=False)
     options = bound.arguments["options"]
     assert options.what.direction == ["all"]
-    assert options.what.limit == 5
+    assert options.stop.max_recordings == 10000
     assert options.where.out == str(tmp_path / 'odd "name"\x7f\\')
     assert options.keys.api_key_file == str(Path.cwd() / "polyai.key")
     words += ["--profile", "other"]

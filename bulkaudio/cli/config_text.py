@@ -46,7 +46,7 @@ agent = {agent}
 
 # For one command alone, after the lines that are for all of them.
 # [download]
-# limit = 5
+# max-recordings = 10000
 
 # What differs for another agent: --profile other, or BULKAUDIO_PROFILE=other, chooses it.
 # [profile.other]

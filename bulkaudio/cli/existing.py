@@ -1,8 +1,9 @@
 """Archives that have to be there already."""
 
 from pathlib import Path
+from stat import S_ISDIR
 
-from bulkaudio.errors import UsageError
+from bulkaudio.errors import StorageError, UsageError
 from bulkaudio.model import Direction
 
 
@@ -13,12 +14,9 @@ def require_archive(folder: Path) -> None:
     Raises:
         UsageError: It is none.
         LedgerError: It holds an archive's recordings, and has lost the rest.
+        StorageError: This user may not look.
     """
-    try:
-        is_archive = (folder / ".bulkaudio").is_dir()
-    except OSError:
-        is_archive = False
-    if is_archive:
+    if _is_archive(folder):
         return
     if any(_has_recordings(folder / direction) for direction in Direction):
         # Only whoever has lost a ledger waits for SQLite here.
@@ -29,6 +27,18 @@ def require_archive(folder: Path) -> None:
         f"{folder} is not an archive of bulkaudio",
         fix="name the folder that was given as --out",
     )
+
+
+def _is_archive(folder: Path) -> bool:
+    try:
+        return S_ISDIR((folder / ".bulkaudio").stat().st_mode)
+    except PermissionError as error:
+        raise StorageError(
+            f"this user may not read {folder}: {error.strerror}",
+            fix="ask as its owner, or give this user a copy of its own (chown -R)",
+        ) from error
+    except OSError:
+        return False
 
 
 def _has_recordings(folder: Path) -> bool:

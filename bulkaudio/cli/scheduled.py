@@ -108,6 +108,11 @@ def notes_on(scheduler: Scheduler, options: DownloadOptions) -> Iterator[str]:
             "--ping-url is a secret and is left out of what is printed: give the job "
             "BULKAUDIO_PING_URL, or ping-url in a bulkaudio.toml that only it can read"
         )
+    if options.what.limit is not None:
+        yield (
+            f"with --limit {options.what.limit}, each night would consider only "
+            f"{options.what.limit} calls, and never go on: --max-recordings is meant for that"
+        )
     if scheduler == "kubernetes":
         yield "the comments at the top say which secret to make first"
         return

@@ -88,6 +88,19 @@ def test_a_window_that_never_moves_is_noted(inside: Inside) -> None:
     assert "--since yesterday --until today" in moving.stdout
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sample_every_night_is_noted(inside: Inside, kind: str) -> None:
+    """It would never see more; what is meant is a ceiling. A file's counts as the option does."""
+    done = schedule(inside, kind, *BASE, "--limit", "5")
+    assert done.code == 0, done.stderr
+    assert "each night would consider only 5 calls" in done.stderr
+    assert "--max-recordings" in done.stderr
+    (inside.folder / "mine.toml").write_text("[download]\nlimit = 7\n")
+    done = schedule(inside, kind, *BASE, "--config", "mine.toml")
+    assert "each night would consider only 7 calls" in done.stderr
+    assert "consider only" not in schedule(inside, kind, *BASE).stderr
+
+
 # What is refused.
 
 
