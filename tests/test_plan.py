@@ -19,14 +19,16 @@ from bulkaudio.cli.plan_page import PlanView
 from bulkaudio.errors import ArchiveBusyError
 from bulkaudio.events import GateMoved
 from bulkaudio.ledger.readonly import ReadOnlyLedger
+from bulkaudio.observe import terminal
 from bulkaudio.observe.progress import View
 from bulkaudio.observe.tally import Tally
 from bulkaudio.quantities import parse_duration
 from bulkaudio.simulator import Simulator
 from bulkaudio.stores.lock import ArchiveLock
 from tests.forked import run_forked
+from tests.inside import Inside
 from tests.looks import Stall, calls, stall_at, tree
-from tests.program import ledger_rows, until, wavs
+from tests.program import ledger_rows, until, wavs, write_csv
 
 
 @pytest.fixture
@@ -380,3 +382,24 @@ async def test_a_ledger_that_changes_meanwhile_is_noticed(stall: Stall) -> None:
             await ledger.pins()
     finally:
         await ledger.aclose()
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (40, "391 recordings, 391 to fetch, 1.13 GB, 19h 33m of audio"),
+        (60, "391 391 1.13 GB 19h 33m"),
+    ],
+)
+def test_a_narrow_window_cuts_no_number(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, width: int, line: str
+) -> None:
+    """Columns of nothing go first, and where that is not enough all is said in words."""
+    monkeypatch.setattr(terminal, "PLAIN_WIDTH", width)
+    csv = write_csv(inside.folder / "calls.csv", [f"CA{number:03}" for number in range(391)])
+    options = ("--agent", "PROJECT-1", "--region", "uk", "--out", inside.archive)
+    done = inside.run("plan", "--csv", csv, "--direction", "all", *options)
+    assert done.code == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert said.count(line) == 3
+    assert "\N{HORIZONTAL ELLIPSIS}" not in said

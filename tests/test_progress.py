@@ -89,7 +89,7 @@ def test_line_tells_everything_worth_knowing() -> None:
     tally(GateMoved(host="h", slots=5, closed_s=12.0, reason="the host asked to wait"))
     line = status_line(tally.snapshot(), Rate(recordings=41.0, bytes=35e6))
     assert line == (
-        "1 of 4+ recordings, 41 files/s, 35.0 MB/s, 5 at once, 1 retries, 1 throttled, "
+        "1 of 4+ recordings, 41 files/s, 35.0 MB/s, 5 at once, 1 retry, 1 throttled, "
         "waiting 12s: the host asked to wait"
     )
     tally(Stopping(reason="SIGINT"))

@@ -8,12 +8,12 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from bulkaudio import interrupted
 from bulkaudio.forecast import CALL_S, Basis, Share
 from bulkaudio.foretold import Foretold, Span
+from bulkaudio.observe.columns import Columns, Line
 from bulkaudio.observe.page import plural
 from bulkaudio.observe.progress import listing_bar, listing_line
 from bulkaudio.observe.summary import utc_text
@@ -35,6 +35,15 @@ GROUNDS = {
 HEADINGS = ("recordings", "already", "no recording", "not yet", "to fetch", "size", "audio", "time")
 ERASED, ERASED_AT = "erased", 2
 """A heading more, where anything was erased, and its place."""
+
+WORDS = {
+    "already": "{} there already",
+    "no recording": "{} without a recording",
+    "size": "{}",
+    "audio": "{} of audio",
+    "time": "{} to take",
+}
+"""How a cell is said in a window that is too narrow for columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,29 +173,28 @@ def _headline(plan: Foretold) -> Text:
     return line.append(f", {word} {format_duration(plan.duration_s)}.")
 
 
-def _table(plan: Foretold) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("")
+def _table(plan: Foretold) -> Columns:
     headings, has_erased = list(HEADINGS), plan.counts.erased > 0
     if has_erased:
         headings.insert(ERASED_AT, ERASED)
-    for heading in headings:
-        table.add_column(heading, justify="right")
-    for share in plan.shares:
-        seconds = share.duration_s
-        table.add_row(
-            share.direction.value,
-            f"{share.recordings:,}",
-            f"{share.already - share.erased:,}",
-            *([f"{share.erased:,}"] if has_erased else []),
-            f"{share.absent:,}",
-            f"{share.deferred:,}",
-            f"{share.load.recordings:,}",
-            format_bytes(share.estimate.bytes),
-            format_duration(share.estimate.audio_seconds),
-            "-" if seconds is None else format_duration(seconds),
-        )
-    return table
+    lines = [_line(share, has_erased=has_erased) for share in plan.shares]
+    return Columns(first="", headings=headings, lines=lines, words=WORDS)
+
+
+def _line(share: Share, *, has_erased: bool) -> Line:
+    seconds = share.duration_s
+    cells = (
+        f"{share.recordings:,}",
+        f"{share.already - share.erased:,}",
+        *([f"{share.erased:,}"] if has_erased else []),
+        f"{share.absent:,}",
+        f"{share.deferred:,}",
+        f"{share.load.recordings:,}",
+        format_bytes(share.estimate.bytes),
+        format_duration(share.estimate.audio_seconds),
+        "-" if seconds is None else format_duration(seconds),
+    )
+    return Line(label=share.direction.value, cells=cells)
 
 
 def _details(plan: Foretold) -> Iterator[Text]:
@@ -200,7 +208,8 @@ def _details(plan: Foretold) -> Iterator[Text]:
     if counts.open:
         yield Text(f"Sizes rest on {'; '.join(_grounds(plan.shares))}.")
     if counts.skipped:
-        yield Text(f"{plural(counts.skipped, 'chat')} left out: they have no recording.")
+        has = "it has" if counts.skipped == 1 else "they have"
+        yield Text(f"{plural(counts.skipped, 'chat')} left out: {has} no recording.")
     if counts.rejected:
         yield Text(
             f"{plural(counts.rejected, 'row')} rejected: no conversation ids. download names their "

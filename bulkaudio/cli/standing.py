@@ -153,7 +153,10 @@ def _live_lines(live: Mapping[str, Any]) -> Iterator[Text]:
     total = f"{counts.get('recordings', 0):,}" + ("" if live.get("is_total_known") else "+")
     settled = counts.get("recordings", 0) - counts.get("open", 0)
     parts = [f"{settled:,} of {total} recordings", f"{counts.get('saved', 0):,} saved"]
-    parts += [f"{counts[name]:,} {name}" for name in ("failed", "retries") if counts.get(name)]
+    if failed := counts.get("failed"):
+        parts.append(f"{failed:,} failed")
+    if retries := counts.get("retries"):
+        parts.append(plural(retries, "retry", "retries"))
     if rate:
         speed = format_bytes(int(rate.get("bytes_per_s", 0)))
         parts.append(f"{rate.get('recordings_per_s', 0):g} files/s, {speed}/s")

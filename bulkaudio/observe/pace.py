@@ -75,7 +75,7 @@ def trouble_words(snapshot: Snapshot) -> list[str]:
     for count, name in (
         (counts.failed, "failed"),
         (counts.deferred, "not yet"),
-        (counts.retries, "retries"),
+        (counts.retries, "retry" if counts.retries == 1 else "retries"),
         (snapshot.throttled, "throttled"),
     ):
         if count:
