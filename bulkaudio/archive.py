@@ -195,7 +195,7 @@ def is_archive(root: Path) -> bool:
         StorageError: This user may not look.
     """
     # So that a lost ledger is named, and not the options that it would have remembered.
-    with translated(root):
+    with translated(root, is_reading=True):
         return any((root / name).exists() for name in (STATE_FOLDER, *Direction))
 
 

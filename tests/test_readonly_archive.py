@@ -222,6 +222,41 @@ async def test_files_of_somebody_else(stall: Stall) -> None:
         assert "let this user read" in ended.stderr
 
 
+async def test_what_has_to_write_says_that_it_cannot(stall: Stall) -> None:
+    """Of the archive itself, for which no other folder is a way out."""
+    with read_only(stall.archive) as snapshot:
+        for words in (
+            ("hold", str(snapshot), "add", "CA1"),
+            ("purge", str(snapshot), "--older-than", "1d", "--yes"),
+            ("rebuild", str(snapshot)),
+            ("verify", str(snapshot), "--repair"),
+        ):
+            ended = await stall.run(*words)
+            assert ended.code == 6, words
+            assert f"cannot write to the archive {snapshot}: the disk is mounted read-" in (
+                " ".join(ended.stderr.split())
+            ), (words, ended.stderr)
+            assert "remount it writable" in ended.stderr
+            assert "another folder" not in ended.stderr
+
+
+async def test_a_plan_misses_no_right_to_write(stall: Stall) -> None:
+    """It reads only, and asks for no more than that."""
+    need_root("give rights up")
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        archive = Path(name) / "archive"
+        shutil.copytree(stall.archive, archive)
+        archive.chmod(0o700)
+        whose = (*stall.whose[:-1], str(archive))
+        words = ("plan", *stall.window, *whose)
+        order = replace(stall.order(*words), **hook(become_nobody))
+        ended = await run_forked(replace(order, cwd=Path(name)))
+        assert ended.code == 6
+        assert f"cannot read {archive}" in ended.stderr
+        assert "let this user read" in ended.stderr
+
+
 async def test_an_older_ledger(stall: Stall) -> None:
     """It is brought up to date in a copy, and where none can be made, that is said."""
     age(ledger_of(stall.archive))

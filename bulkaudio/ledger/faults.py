@@ -53,8 +53,13 @@ def is_damage(error: LedgerError) -> bool:
 
 
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn whatever SQLite or the file system raises about `path` into a `LedgerError`."""
+def translated(path: Path, *, is_reading: bool = False) -> Iterator[None]:
+    """
+    Turn whatever SQLite or the file system raises about `path` into a `LedgerError`.
+
+    Args:
+        is_reading: Nothing was to be written, so that no right to do so is missed.
+    """
     try:
         yield
     except sqlite3.Error as error:
@@ -63,7 +68,7 @@ def translated(path: Path) -> Iterator[None]:
         # Of a schema that was spoilt, SQLite quotes bytes that are no text.
         raise damaged(path, error) from error
     except OSError as error:
-        cause, fix = cause_and_fix(error)
+        cause, fix = cause_and_fix(error, is_reading=is_reading)
         raise LedgerError(
             f"the ledger {path} cannot be used: {cause} ({error.strerror or error})", fix=fix
         ) from error

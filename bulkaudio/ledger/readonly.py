@@ -64,7 +64,7 @@ class ReadOnlyDatabase(Database):
         await self._post(lambda: self._suppose(work))
 
     def _connect(self, *, is_new_allowed: bool) -> None:
-        with _room_elsewhere(), translated(self._path):
+        with _room_elsewhere(), translated(self._path, is_reading=True):
             self._identity = self._look()
             is_new = is_absent(self._path)
             if is_new and not is_new_allowed:
@@ -107,7 +107,7 @@ class ReadOnlyDatabase(Database):
         return reading
 
     def _suppose(self, work: Callable[[sqlite3.Connection], object]) -> None:
-        with _room_elsewhere(), translated(self._path):
+        with _room_elsewhere(), translated(self._path, is_reading=True):
             if self._reading is None or self._reading.folder is None:
                 self._check()
                 self._take(self._copy())

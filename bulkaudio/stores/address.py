@@ -44,7 +44,7 @@ def has_address(folders: Folders) -> bool:
 
 def read_address(root: Path) -> Elsewhere | None:
     """Read the file that says where the recordings are; None without one. Blocks."""
-    with translated(root):
+    with translated(root, is_reading=True):
         try:
             folders = Folders(root)
         except FileNotFoundError:

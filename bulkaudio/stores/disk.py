@@ -78,24 +78,45 @@ CAUSES: dict[int, tuple[str, str]] = {
 }
 
 
-def cause_and_fix(error: OSError) -> tuple[str, str]:
+UNWRITABLE: dict[int | None, str] = {
+    errno.EROFS: "remount it writable, or do it where the archive is not mounted read-only",
+    errno.EACCES: "give this user write permission, or run it as the archive's owner",
+    errno.EPERM: "check owner and attributes (lsattr), or run it as the archive's owner",
+}
+"""What lets one write to an archive that is there: another folder would be another archive."""
+
+
+def cause_and_fix(error: OSError, *, is_reading: bool = False) -> tuple[str, str]:
     """Say in people's words why a system call failed, and what to do about it."""
-    return CAUSES.get(
+    cause, fix = CAUSES.get(
         error.errno or 0, ("the system refused", "check the disk and the permissions there")
     )
+    if is_reading and error.errno in {errno.EACCES, errno.EPERM}:
+        fix = "let this user read everything below it, or ask as its owner"
+    return cause, fix
 
 
-def storage_error(path: Path, error: OSError, *, is_reading: bool = False) -> StorageError:
+def _is_archive(root: Path) -> bool:
+    try:
+        return (root / STATE_FOLDER).is_dir()
+    except OSError:  # Nobody may look in, which says no more than that.
+        return False
+
+
+def storage_error(
+    path: Path, error: OSError, *, is_reading: bool = False, is_archive: bool = False
+) -> StorageError:
     """
     Say what a failed system call means for people.
 
     Args:
         is_reading: Nothing was to be written, so that no right to do so is missed.
+        is_archive: There is an archive already, for which no other folder is a way out.
     """
-    cause, fix = cause_and_fix(error)
+    cause, fix = cause_and_fix(error, is_reading=is_reading)
     deed = "read" if is_reading else "keep recordings in"
-    if is_reading and error.errno in {errno.EACCES, errno.EPERM}:
-        fix = "let this user read everything below it, or ask as its owner"
+    if is_archive and not is_reading and error.errno in UNWRITABLE:
+        deed, fix = "write to the archive", UNWRITABLE[error.errno]
     what = error.strerror or str(error)
     if isinstance(error.filename, str) and error.filename not in {str(path), path.name}:
         what += f": {printable(error.filename, 200)}"
@@ -104,11 +125,12 @@ def storage_error(path: Path, error: OSError, *, is_reading: bool = False) -> St
 
 @contextmanager
 def translated(path: Path, *, is_reading: bool = False) -> Iterator[None]:
-    """Turn what the system raises about `path` into a `StorageError`."""
+    """Turn what the system raises about `path` into a `StorageError`; blocks."""
     try:
         yield
     except OSError as error:
-        raise storage_error(path, error, is_reading=is_reading) from error
+        is_archive = not is_reading and _is_archive(path)
+        raise storage_error(path, error, is_reading=is_reading, is_archive=is_archive) from error
 
 
 def make_root(root: Path) -> None:
