@@ -649,3 +649,13 @@ def test_a_ledger_that_is_missing(small: Inside) -> None:
     assert done.code == 6
     assert "rebuild" in done.stderr
     assert wavs(small.archive) == {"combined/CA1.wav": wav_of("CA1")}
+
+
+def test_a_file_of_ids_that_is_not_there(inside: Inside) -> None:
+    """The way out is one that the option has."""
+    (inside.archive / ".bulkaudio").mkdir(parents=True)
+    for words in (("purge", inside.archive), ("hold", inside.archive, "add")):
+        done = inside.run(*words, "--ids", "nosuch.csv")
+        assert done.code == 2
+        assert "nosuch.csv cannot be read" in done.stderr
+        assert "--csv" not in done.stderr

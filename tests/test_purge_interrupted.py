@@ -198,6 +198,9 @@ def test_what_only_the_ledger_still_knows(inside: Inside, server: WireServer) ->
     break_off(inside, at=Step.ERASE_COPY, number=1)
     assert left(inside, "status", inside.archive) == dict.fromkeys(LEFT, 0)
     assert "files are gone" in inside.run("status", inside.archive).stdout
+    dry = inside.run("purge", inside.archive, "--resume")
+    assert "Nothing to erase but what the ledger tells." in dry.stdout
+    assert "0 recordings" not in dry.stdout
     done = inside.download(*WINDOW, "--direction", "all")
     assert "the files were gone already" in done.stderr
     assert traces(inside.archive, "CA1") == {}

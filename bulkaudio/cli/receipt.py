@@ -212,7 +212,7 @@ class Receipt:
     def _resumed_lines(self) -> Iterator[Text]:
         """Tell of an interrupted erasure: that it is finished, or what of it is left."""
         report, resumed, wish = self.report, self.report.resumed, self.job.wish
-        if resumed is not None:
+        if resumed is not None and resumed.conversations:
             end = "which is finished now" if wish.is_acting else "which this would finish"
             whole = " What that had not come to is whole: repeat it." if wish.is_rest else ""
             yield Text(

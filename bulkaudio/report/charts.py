@@ -54,9 +54,9 @@ def day_class(counts: Counts) -> str:
 
 
 def counts_words(counts: Counts) -> str:
-    """Say in words what of so many is what: ``12 listed: 11 saved, 1 missing``."""
+    """Say in words what of so many is what: ``12 known: 11 saved, 1 missing``."""
     told = [f"{count:,} {name}" for count, name in zip(counts, NAMES, strict=True) if count]
-    return f"{sum(counts):,} listed" + (f": {', '.join(told)}" if told else "")
+    return f"{sum(counts):,} known" + (f": {', '.join(told)}" if told else "")
 
 
 def months_of(days: Mapping[date, Counts]) -> list[tuple[int, int]]:

@@ -61,7 +61,7 @@ def directions_table(figures: Figures) -> Markup:
     rows = [[each.value, *_numbers(counts)] for each, counts in figures.by_direction.items()]
     if len(rows) > 1:
         rows.append(["all", *_numbers(figures.recordings)])
-    return table("Recordings by direction", ["direction", "listed", *NAMES], rows)
+    return table("Recordings by direction", ["direction", "known", *NAMES], rows)
 
 
 def months_table(figures: Figures) -> Markup:
@@ -77,7 +77,7 @@ def months_table(figures: Figures) -> Markup:
         rows.append([f"{calendar.month_name[month]} {year}", *_numbers(counts)])
     if any(figures.undated):
         rows.append(["no known start", *_numbers(figures.undated)])
-    return table("Recordings by month of the call", ["month", "listed", *NAMES], rows)
+    return table("Recordings by month of the call", ["month", "known", *NAMES], rows)
 
 
 def hours_table(hours: Sequence[Counts]) -> Markup:

@@ -110,7 +110,7 @@ class InputFile:
                 raise lack from error
             raise UsageError(
                 f"{self.name} cannot be read: {error.strerror}",
-                fix="check the path and its permissions, or use --csv - for standard input",
+                fix="check the path and its permissions; - in place of a file is standard input",
             ) from error
         if is_folder:
             raise UsageError(f"{self.name} is a folder", fix="name a CSV file in it")
@@ -120,9 +120,7 @@ class InputFile:
             # Non-blocking: opening a FIFO would wait, beyond interruption, for its writer.
             return os.open(self._path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if sys.stdin is None:  # closed by the parent: 0 may be anybody's descriptor by now
-            raise UsageError(
-                "standard input is closed", fix="pipe the ids in, or name a file with --csv"
-            )
+            raise UsageError("standard input is closed", fix="pipe the ids in, or name a file")
         return os.dup(0)
 
     def read(self) -> bytes:

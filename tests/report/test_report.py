@@ -160,7 +160,7 @@ async def test_what_was_erased_is_told_from_what_never_was(tmp_path: Path) -> No
     assert "1 recording does not exist at PolyAI" in notes
     page = render(account, {}, "")
     assert "<dt>Erased</dt><dd>1<small>" in page
-    assert "1 listed: 1 erased" in page
+    assert "1 known: 1 erased" in page
     assert "100 % of 1 to be kept" in page
     month = verdict(
         await account_of(root, Scope(since=SUMMER, until=SUMMER + timedelta(seconds=1)))
