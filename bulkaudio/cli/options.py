@@ -97,7 +97,8 @@ class WhatOptions:
         Literal["none", "basic", "full"] | None,
         Parameter(
             show_default=lambda _: "none",
-            help="Keep a JSON file beside each call; full adds the transcript.",
+            help="Keep a JSON file beside each call; full adds the transcript; a listing's is "
+            "remembered by the archive.",
         ),
     ] = None
     limit: Annotated[
