@@ -22,9 +22,17 @@ TESTS = (
     *("purge", "purge_interrupted"),
     *("local_store", "store_edges"),
     *("doctor_archive", "rehearsal", "plan", "gaps", "metrics", "bandwidth"),
-    *("ledger_looks", "trial_and_glance", "readonly_archive", "ledger_journal"),
+    *("ledger_looks", "trial_and_glance", "readonly_archive", "ledger_journal", "address"),
 )
-OTHERS = ("tests/objects/test_writers.py", "tests/cluster/test_benches.py")
+OTHERS = tuple(
+    f"tests/{name}.py"
+    for name in (
+        "objects/test_writers",
+        "objects/test_worker_place",
+        "cluster/test_benches",
+        "cluster/test_worker_bucket",
+    )
+)
 """What object stores do is tried in processes of their own, which nobody watches here."""
 
 

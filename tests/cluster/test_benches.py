@@ -12,6 +12,8 @@ from bulkaudio.model import Batch, Conversation, Direction, Outcome, Recording, 
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT
 from bulkaudio.stores.base import Publication, Staged
+from bulkaudio.stores.benches import claim
+from bulkaudio.stores.disk import STATE_FOLDER, TEMPORARY_FOLDER, Folders
 from bulkaudio.stores.shared import WorkerStore
 from tests.audio import wav_of
 
@@ -177,3 +179,42 @@ def _die(store: WorkerStore) -> None:
     """Let go as a process that is killed does."""
     os.close(store._lock_fd)
     store._folders.close()
+
+
+async def test_what_is_planted_among_benches_is_nobodys(root: Path, tmp_path: Path) -> None:
+    """A link is not followed, a list that is no file says nothing, and nothing saved is no list."""
+    tmp = root / ".bulkaudio" / "tmp"
+    (tmp / "worker-0123456789abcdef").symlink_to(tmp_path)
+    store = await WorkerStore.join(root, layout=LAYOUT)
+    try:
+        bench = tmp / store.bench_name
+        (bench / "s-1.kept").mkdir()
+        assert await store.written_down("s-1", [recording("CA1")]) == []
+        await store.write_down("s-2", [Outcome(recording=recording("CA1"), status=Status.ABSENT)])
+        assert not (bench / "s-2.kept").exists()
+    finally:
+        (bench / "s-1.kept").rmdir()
+        await store.aclose()
+
+
+def test_a_bench_has_one_worker(tmp_path: Path) -> None:
+    """Two that drew the same name do not share it."""
+    (tmp_path / ".bulkaudio" / "tmp").mkdir(parents=True)
+    folders = Folders(tmp_path)
+    try:
+        with folders.opened((STATE_FOLDER, TEMPORARY_FOLDER)) as tmp_fd:
+            folder_fd, lock_fd = claim(tmp_fd, "worker-0000000000000000")
+            with pytest.raises(FileExistsError):
+                claim(tmp_fd, "worker-0000000000000000")
+            os.close(folder_fd)
+            os.close(lock_fd)
+    finally:
+        folders.close()
+
+
+async def test_what_is_no_folder_has_no_benches(tmp_path: Path) -> None:
+    """Which is told, and not taken for an archive that is not mounted."""
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError) as refused:
+        await WorkerStore.join(tmp_path / "file", layout=LAYOUT)
+    assert "does not see" not in refused.value.message

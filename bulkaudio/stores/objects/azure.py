@@ -54,7 +54,7 @@ def _of_connection(text: str) -> dict[str, str]:
         found["account_name"] = host.partition(".")[0]
     if not found["account_name"]:
         raise BucketAuthError(
-            "AZURE_STORAGE_CONNECTION_STRING names no account",
+            "the variable AZURE_STORAGE_CONNECTION_STRING names no account",
             fix="copy it from the portal again: AccountName=…;AccountKey=…",
         )
     return found
