@@ -77,8 +77,9 @@ class GapsOptions:
         Parameter(
             metavar="T",
             allow_leading_hyphen=True,
+            show_env_var=False,
             help="Look at calls from this time on: 2026-11-22, yesterday, '2 days ago', -36h, "
-            "2026-11, 2026-W47.",
+            "2026-11, 2026-W47; neither a variable nor a file narrows what is looked at.",
         ),
     ] = None
     until: Annotated[
@@ -86,6 +87,7 @@ class GapsOptions:
         Parameter(
             metavar="T",
             allow_leading_hyphen=True,
+            show_env_var=False,
             help="Look at calls before this time, itself excluded.",
         ),
     ] = None
@@ -97,7 +99,7 @@ class GapsOptions:
         Parameter(
             metavar="SIDE",
             negative="",
-            env_var_split=values.words,
+            show_env_var=False,
             show_default=lambda _: "those that were asked for",
             help="Side of the call; may be repeated. A call of which it was never asked for lacks it.",
         ),

@@ -89,13 +89,26 @@ class Found:
     @property
     def exit_code(self) -> int:
         """3 when something that should be there is not, or when nobody knows."""
-        is_short = self.total.lacking or self.unfinished or self.is_unknown
+        is_short = self.total.lacking or self.unfinished or self.is_unknown or self.is_unseen
         return SHORTFALL_EXIT_CODE if is_short else 0
 
     @property
     def is_unknown(self) -> bool:
         """Whether all that is known comes from files, which name nothing that is missing."""
         return self.gaps.is_by_files and self.gaps.relisted is None
+
+    @property
+    def is_unseen(self) -> bool:
+        """Whether a window was asked for of which no call is known, and no listing saw any of it."""
+        frame = self.gaps.frame
+        if self.total.listed or (frame.since is None and frame.until is None):
+            return False
+        return not any(
+            (frame.since is None or end > frame.since)
+            and (frame.until is None or since is None or since < frame.until)
+            for side in frame.directions
+            for since, end in frame.windows.get(side, ())
+        )
 
     @property
     def unfinished(self) -> bool:
@@ -257,20 +270,45 @@ def _verdict(found: Found) -> str:
             "Not known to be complete: what was listed is archived, but a listing has not come to its "
             "end; the next download goes on with it."
         )
+    if not summed.listed and (window := _window_words(found)):
+        return _nothing_words(found, window)
     if not windows:
         return _unlisted_words(found)
     later = _later_words(found)
-    if unlisted := found.unlisted:
-        days = plural(len(unlisted), "day was", "days were")
-        today = " (today not counted)" if found.is_today_unseen else ""
-        return (
-            f"Complete as far as was listed: {days} never listed{today}, the first of them "
-            f"{unlisted[0]}.{later}{_stale_words(found)}"
-        )
     stale = _stale_words(found)
+    if days := _days_words(found):
+        return f"Complete as far as was listed{days}.{later}{stale}"
     if not summed.listed:
         return f"Complete: no calls were listed.{stale}"
     return f"Complete: every call that has a recording is archived{_erased_words(found)}.{later}{stale}"
+
+
+def _window_words(found: Found) -> str:
+    """Name the window that was asked for; nothing where all is looked at."""
+    frame = found.gaps.frame
+    parts = [
+        f"{word} {moment:%Y-%m-%dT%H:%M:%SZ}"
+        for word, moment in (("from", frame.since), ("before", frame.until))
+        if moment is not None
+    ]
+    return " and ".join(parts)
+
+
+def _nothing_words(found: Found, window: str) -> str:
+    """Say that a window holds nothing, which is no word on the archive."""
+    known = f"No call is known {window}"
+    if found.is_unseen:
+        known = f"Not known to be complete: no call is known {window}, and no listing saw that time"
+    return f"{known}{_days_words(found)}. Without --since and --until, everything is looked at."
+
+
+def _days_words(found: Found) -> str:
+    """Name the days that no listing saw, if there are any."""
+    if not (unlisted := found.unlisted):
+        return ""
+    days = plural(len(unlisted), "day was", "days were")
+    today = " (today not counted)" if found.is_today_unseen else ""
+    return f": {days} never listed{today}, the first of them {unlisted[0]}"
 
 
 def _unlisted_words(found: Found) -> str:

@@ -37,7 +37,9 @@ class ReportOptions:
         Parameter(
             metavar="T",
             allow_leading_hyphen=True,
-            help="Tell of calls from this time on: 2026-11-22, yesterday, 2026-11, 2026-W47.",
+            show_env_var=False,
+            help="Tell of calls from this time on: 2026-11-22, yesterday, 2026-11, 2026-W47; neither "
+            "a variable nor a file narrows what is told.",
         ),
     ] = None
     until: Annotated[
@@ -45,6 +47,7 @@ class ReportOptions:
         Parameter(
             metavar="T",
             allow_leading_hyphen=True,
+            show_env_var=False,
             help="Tell of calls before this time, itself excluded.",
         ),
     ] = None

@@ -462,3 +462,17 @@ async def test_days_and_sums_are_those_of_gaps(tmp_path: Path) -> None:
         assert sum(columns, Counter()).total() == figures.listed
         ours = {None: figures.undated} | figures.days
         assert {day: tuple(by_day[day][c] for c in Column) for day in by_day} == ours
+
+
+async def test_no_variable_narrows_a_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is set for the nightly job would leave out what is missing."""
+    inside = Inside(tmp_path, monkeypatch, capsys)
+    await make_archive(inside.archive, CALLS)
+    (tmp_path / "own.toml").write_text('until = "2001-01-01"\n')
+    inside.env("BULKAUDIO_SINCE", "2040-01-01")
+    words = ("report", inside.archive, "--json", "--config", "own.toml")
+    told = (await asyncio.to_thread(inside.run, *words)).summary
+    assert (told["since"], told["until"]) == (None, None)
+    assert told["missing"] == 1
