@@ -1,5 +1,9 @@
 """With ``--json``, a command that an error ends still has its one line on standard output."""
 
+import asyncio
+import os
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -97,3 +101,55 @@ def test_an_interrupted_command(inside: Inside, monkeypatch: pytest.MonkeyPatch)
     done = inside.run("status", "archive", "--json")
     assert (done.code, done.stderr) == (130, "")
     assert (done.summary["exit_code"], done.summary["error"]["kind"]) == (130, "InterruptionError")
+
+
+SENT = {signal.SIGTERM: (143, "TerminationError"), signal.SIGHUP: (129, "HangupError")}
+
+
+@pytest.mark.parametrize("place", ["loop", "outside"])
+@pytest.mark.parametrize("number", SENT)
+def test_a_command_that_is_sent_a_signal(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, place: str
+) -> None:
+    """It ends as by Ctrl-C, in a loop and outside, and says by what; the handlers are put back."""
+
+    async def wait() -> None:
+        os.kill(os.getpid(), number)
+        await asyncio.sleep(60)
+
+    def interrupt(_archive: Path) -> None:
+        if place == "loop":
+            asyncio.run(wait())
+        os.kill(os.getpid(), number)
+
+    code, kind = SENT[number]
+    # Where the tests run, it may be ignored, and then stays so.
+    before = signal.signal(number, signal.SIG_DFL)
+    monkeypatch.setattr("bulkaudio.cli.existing.require_archive", interrupt)
+    for command in ("status", "gaps", "verify", "report", "purge", "hold"):
+        done = inside.run(command, "archive", *WORDS.get(command, ()), "--json")
+        line = done.summary
+        assert (done.code, line["exit_code"], line["error"]["kind"]) == (code, code, kind)
+        assert done.stdout.count("\n") == 1
+        assert line["error"]["message"] in done.stderr
+    assert signal.signal(number, before) is signal.SIG_DFL
+
+
+async def test_a_signal_after_the_result(tmp_path: Path) -> None:
+    """What was told stands: exit code and line agree, though the process is sent SIGTERM then."""
+    program = (
+        "import os, signal, sys\n"
+        "from bulkaudio.cli import app, endings\n"
+        "def run(_):\n"
+        "    endings.told()\n"
+        "    print('{}', flush=True)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return 0\n"
+        "app._run = run\n"
+        "sys.exit(app.main())\n"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program), stdout=asyncio.subprocess.PIPE, cwd=tmp_path
+    )
+    stdout, _ = await process.communicate()
+    assert (process.returncode, stdout) == (0, b"{}\n")

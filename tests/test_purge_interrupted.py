@@ -248,3 +248,14 @@ def test_a_hold_that_comes_in_between(inside: Inside, server: WireServer) -> Non
     assert left(inside, "status", inside.archive) is None
     assert asked_for(server) == set()
     assert set(IDS) - {"CA1", "CA2", "CA3"} == {Path(name).stem for name in wavs(inside.archive)}
+
+
+@pytest.mark.usefixtures("server")
+def test_quiet_hides_no_erasure_that_broke_off(inside: Inside) -> None:
+    """It is a warning, in one line on stderr, where nothing else is to be told."""
+    break_off(inside)
+    for command in ("gaps", "verify", "report"):
+        done = inside.run(command, inside.archive, "--quiet")
+        assert (done.code, done.stdout) == (0, ""), command
+        assert done.stderr.count("\n") == 1
+        assert "warning: An erasure was interrupted" in done.stderr

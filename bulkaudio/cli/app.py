@@ -9,6 +9,7 @@ from cyclopts import App, CycloptsError, Group
 
 from bulkaudio.cli import failure
 from bulkaudio.cli.core_dumps import forbid_core_dumps
+from bulkaudio.cli.endings import Endings, handled
 from bulkaudio.cli.given import Given, forget_given
 from bulkaudio.cli.help_page import HelpPage
 from bulkaudio.cli.settings_sources import TomlFile, Variables, options_of
@@ -254,7 +255,11 @@ _RESERVE = bytearray(4 * 1024 * 1024)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit code. Never raises, except for `SystemExit`."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with handled(is_last=arguments is None) as endings:
+        return _main(list(sys.argv[1:] if arguments is None else arguments), endings)
+
+
+def _main(arguments: list[str], endings: Endings) -> int:
     mend_streams()
     forbid_core_dumps()
     forget_given()
@@ -264,10 +269,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _run(_in_order(arguments))
             sys.stdout.flush()
     except KeyboardInterrupt:
-        code = failure.InterruptionError.exit_code
-        _print_line(arguments, failure.InterruptionError("interrupted before it ended"))
-    except BulkAudioError as error:
-        code = _end_badly(arguments, error)
+        error = endings.error()
+        code = error.exit_code
+        if endings.name is not None:
+            # Ctrl-C is seen where it is typed; a signal comes from elsewhere.
+            failure.tell(error)
+        _print_line(arguments, error)
+    except BulkAudioError as fault:
+        code = _end_badly(arguments, fault)
     except OSError as error:
         command = arguments[0] if arguments else ""
         told = stdout_fault(error, command) or failure.unexpected(error)

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 
 def download(options: DownloadOptions = DEFAULTS) -> int:
     """Save the recordings of a listing, or of a file of ids, into an archive."""
+    from bulkaudio.cli.endings import told
     from bulkaudio.cli.result import show
     from bulkaudio.cli.sentries import Sentries, code_of
 
     sentries = Sentries.of(options)
     summary = summary_of(options, sentries)
+    told()
     try:
         code = show(summary, options.output)
     except BaseException as error:

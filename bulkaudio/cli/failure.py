@@ -19,6 +19,18 @@ class InterruptionError(BulkAudioError):
     exit_code: ClassVar[int] = 130
 
 
+class TerminationError(InterruptionError):
+    """SIGTERM, likewise."""
+
+    exit_code: ClassVar[int] = 143
+
+
+class HangupError(InterruptionError):
+    """SIGHUP, likewise."""
+
+    exit_code: ClassVar[int] = 129
+
+
 def say(text: str) -> None:
     """Write one line to stderr; whoever does not listen any more is no reason to fail."""
     try:

@@ -205,10 +205,13 @@ def _request(archive: Path, options: GapsOptions, environ: Mapping[str, str]) ->
 def _show(found: "Found", options: GapsOptions) -> int:
     import json as json_text
 
+    from bulkaudio.cli.endings import told
     from bulkaudio.cli.gaps_page import page
     from bulkaudio.cli.streams import survived_pipe
+    from bulkaudio.cli.warning import warn_of
     from bulkaudio.observe.terminal import console
 
+    told()
     if options.csv not in {None, "-"}:
         found.write_csv(Path(str(options.csv)).expanduser())
     # A reader who is gone does not change what was found.
@@ -217,7 +220,9 @@ def _show(found: "Found", options: GapsOptions) -> int:
             sys.stdout.writelines(found.csv())
         elif options.json:
             print(json_text.dumps(found.document(), separators=(",", ":")))
-        elif not (options.quiet and found.exit_code == 0):
+        elif options.quiet and found.exit_code == 0:
+            warn_of(found.gaps.interruption, found.gaps.archive)
+        else:
             console(sys.stdout).print(page(found))
         sys.stdout.flush()
     return found.exit_code

@@ -278,9 +278,8 @@ def _verdict(found: Found) -> str:
     stale = _stale_words(found)
     if days := _days_words(found):
         return f"Complete as far as was listed{days}.{later}{stale}"
-    if not summed.listed:
-        return f"Complete: no calls were listed.{stale}"
-    return f"Complete: every call that has a recording is archived{_erased_words(found)}.{later}{stale}"
+    whole = f"every call that has a recording is archived{_erased_words(found)}.{later}"
+    return f"Complete: {whole if summed.listed else 'no calls were listed.'}{stale}"
 
 
 def _window_words(found: Found) -> str:

@@ -93,6 +93,7 @@ def hold(
     import asyncio
 
     from bulkaudio.cli.chosen import check_file, check_ids, check_reason
+    from bulkaudio.cli.endings import told
     from bulkaudio.cli.existing import require_archive
     from bulkaudio.cli.spool import spooled
     from bulkaudio.errors import UsageError
@@ -115,6 +116,7 @@ def hold(
             asyncio.run(_list(archive, file, is_json=options.json))
         return 0
     changes = asyncio.run(_change(archive, action, ids, options))
+    told()
     is_short = changes.left or changes.half_erased
     code = LEFT_EXIT_CODE if is_short and action == "add" else 0
     if options.json:

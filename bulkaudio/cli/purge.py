@@ -102,6 +102,7 @@ def purge(
     """Erase recordings, their metadata and everything known of them but a tombstone."""
     import asyncio
 
+    from bulkaudio.cli.endings import told
     from bulkaudio.cli.existing import require_archive
     from bulkaudio.cli.receipt import Job, close_receipt, purge_view, receipt_file
     from bulkaudio.observe.logs import LogOptions, logging_to
@@ -120,6 +121,7 @@ def purge(
     ):
         receipt = asyncio.run(_erase(job, options, file, view))
         close_receipt(file, receipt)
+    told()
     if options.json:
         print(receipt.line(), flush=True)
     elif not (options.quiet and receipt.exit_code == 0):

@@ -66,6 +66,7 @@ def rebuild(
     """Make a lost or damaged ledger anew from the files, without a download."""
     import asyncio
 
+    from bulkaudio.cli.endings import told
     from bulkaudio.cli.rebuilt import Rebuilt, rebuild_view
     from bulkaudio.observe.logs import LogOptions, logging_to
     from bulkaudio.observe.progress import Show, progress
@@ -87,6 +88,7 @@ def rebuild(
                 on_progress=view.see,
             )
         )
+    told()
     rebuilt = Rebuilt(archive=root, report=report)
     if options.json:
         print(json_text.dumps(rebuilt.document(), separators=(",", ":")), flush=True)

@@ -81,8 +81,10 @@ def report(
     """Write one HTML page about an archive, to look at and to listen from."""
     import asyncio
 
+    from bulkaudio.cli.endings import told
     from bulkaudio.cli.existing import require_archive
     from bulkaudio.cli.reported import Reported, ReportView
+    from bulkaudio.cli.warning import warn_of
     from bulkaudio.observe.logs import LogOptions, logging_to
     from bulkaudio.observe.progress import Show, progress
     from bulkaudio.observe.terminal import console
@@ -97,10 +99,13 @@ def report(
     with logging_to(LogOptions(is_quiet=options.quiet)), progress(view, sys.stderr, show=show):
         write = partial(_write, path=path, are_numbers_shown=options.show_numbers)
         account = asyncio.run(_gather(archive, scope, view, write))
+    told()
     reported = Reported(account=account, path=path)
     if options.json:
         print(json_text.dumps(reported.document(), separators=(",", ":")), flush=True)
-    elif not options.quiet:
+    elif options.quiet:
+        warn_of(account.interruption, archive)
+    else:
         console(sys.stdout).print(reported.page())
     return 0
 

@@ -63,8 +63,10 @@ def verify(
     import asyncio
 
     from bulkaudio.cli import failure
+    from bulkaudio.cli.endings import told
     from bulkaudio.cli.existing import require_archive
     from bulkaudio.cli.findings import VerifyView
+    from bulkaudio.cli.warning import warn_of
     from bulkaudio.observe.logs import LogOptions, logging_to
     from bulkaudio.observe.progress import Show, progress
     from bulkaudio.observe.terminal import console
@@ -74,11 +76,14 @@ def verify(
     view = VerifyView()
     with logging_to(LogOptions(is_quiet=options.quiet)), progress(view, sys.stderr, show=show):
         findings = asyncio.run(_look(archive, options, view))
+    told()
     if findings.refetch is not None and findings.refetch.error is not None:
         failure.tell(findings.refetch.error)
     if options.json:
         print(json_text.dumps(findings.document(), separators=(",", ":")), flush=True)
-    elif not (options.quiet and findings.report.is_clean):
+    elif options.quiet and findings.report.is_clean:
+        warn_of(findings.report.interruption, archive)
+    else:
         console(sys.stdout).print(findings.page())
     return findings.exit_code
 
