@@ -59,6 +59,7 @@ class RunResult:
         status: ``complete``, ``partial``, ``stopped``, ``failed`` or ``interrupted``.
         error: What ended it early.
         scope: What was asked for, as the summary shows it.
+        store: Address of the object store that the recordings are in; None: they are in `archive`.
         report: The page that was written about the archive, where one was wanted.
         report_fault: Why it was not; the run itself ended as it did.
     """
@@ -71,6 +72,7 @@ class RunResult:
     finished_at: datetime
     scope: dict[str, Any]
     archive: Path
+    store: str | None = None
     report: Path | None = None
     report_fault: BulkAudioError | None = None
 
@@ -215,7 +217,7 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
     emit = fan_out([watch.emit, status_file])
     ledger = work.archive.ledger
     error: BulkAudioError | None = None
-    root = work.archive.root
+    root, elsewhere = work.archive.root, work.archive.store.elsewhere
     try:
         await ledger.start_run(run_id, started_at, json.dumps(work.scope))
         emit(Started(run_id=run_id, started_at=started_at, archive=root, scope=work.scope))
@@ -247,6 +249,7 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
         finished_at=datetime.now(UTC),
         scope=work.scope,
         archive=root,
+        store=None if elsewhere is None else str(elsewhere.url),
     )
     try:
         text = Summary.of(result, watch.tally).to_json()

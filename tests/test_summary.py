@@ -57,6 +57,7 @@ class Ended:
     finished_at: datetime = START + timedelta(seconds=12.3)
     scope: Mapping[str, Any]
     archive: Path = Path("archive")
+    store: str | None = None
     report: Path | None = None
     report_fault: BulkAudioError | None = None
 

@@ -47,8 +47,12 @@ def summary_of(options: DownloadOptions, sentries: "Sentries | None" = None) -> 
         return Summary.of(_run(options, sentries, started_at), tally)
     except Exception as caught:  # noqa: BLE001 - even a bug ends in a summary of what was saved
         error = caught if isinstance(caught, BulkAudioError) else unexpected(caught)
+        from bulkaudio.stores.address import store_of
+
         archive = likely_folder(options.where.out, options.where.state_dir)
-        early = EarlyEnd(error=error, started_at=started_at, archive=archive)
+        early = EarlyEnd(
+            error=error, started_at=started_at, archive=archive, store=store_of(archive)
+        )
         return Summary.of(early, tally)
 
 

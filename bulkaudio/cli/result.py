@@ -24,6 +24,7 @@ class EarlyEnd:
     error: BulkAudioError
     started_at: datetime
     archive: Path
+    store: str | None = None
     run_id: str = ""
     finished_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     scope: Mapping[str, Any] = field(default_factory=dict)

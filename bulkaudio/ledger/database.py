@@ -207,21 +207,25 @@ def _release_cursors(error: Exception) -> None:
 
 def is_absent(path: Path) -> bool:
     """Whether there is nothing at `path` yet; raises `LedgerError` for what is no ledger."""
-    size = _size(path, f"make the ledger anew, which moves it aside: {rebuild_command(path)}")
+    size = _size(path)
+    if size is None:
+        fix = f"make the ledger anew, which moves it aside: {rebuild_command(path)}"
+        raise LedgerError(f"{path} is not a regular file", fix=fix)
     for companion in COMPANIONS:
-        _size(path.with_name(path.name + companion), "move it away and run again")
+        beside = path.with_name(path.name + companion)
+        if _size(beside) is None:
+            fix = "move it away and run again"
+            raise LedgerError(f"{beside} is not a regular file", fix=fix)
     return not size
 
 
-def _size(path: Path, fix: str) -> int:
-    """Return the size of a file, 0 when it is missing; raises `LedgerError` for what is none."""
+def _size(path: Path) -> int | None:
+    """Return the size of a file, 0 when it is missing; None of what is none."""
     try:
         status = path.lstat()
     except FileNotFoundError:
         return 0
-    if not stat.S_ISREG(status.st_mode):
-        raise LedgerError(f"{path} is not a regular file", fix=fix)
-    return status.st_size
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _configure(connection: sqlite3.Connection) -> None:

@@ -14,7 +14,6 @@ from bulkaudio.observe.tally import Counts
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.policy import Reason
 from bulkaudio.quantities import format_bytes, format_duration
-from bulkaudio.stores.address import title_of
 
 SHOWN_FAILURES = 10
 SHOWN_REJECTIONS = 3
@@ -243,4 +242,5 @@ def _closing(summary: Summary) -> Iterator[Text]:
         yield Text(f"Note: {note}")
     if summary.report:
         yield Text(f"Report:  {summary.report}")
-    yield Text(f"Archive: {title_of(summary.archive)}")
+    title = f"{summary.store} (ledger in {summary.archive})" if summary.store else summary.archive
+    yield Text(f"Archive: {title}")

@@ -11,7 +11,6 @@ from bulkaudio.errors import BulkAudioError
 from bulkaudio.events import ErasureFinished
 from bulkaudio.model import Outcome
 from bulkaudio.observe.tally import MAX_FAILURES, Counts, Details, Snapshot, Tally
-from bulkaudio.stores.address import store_of
 from bulkaudio.version import __version__
 
 __all__ = ["Ending", "Summary", "Tally", "utc_text"]
@@ -75,6 +74,11 @@ class Ending(Protocol):
         ...
 
     @property
+    def store(self) -> str | None:
+        """Address of the object store that its recordings are in; None: they are in its root."""
+        ...
+
+    @property
     def report(self) -> Path | None:
         """The page about the archive that was written after it."""
         ...
@@ -111,6 +115,7 @@ class Summary:
     stopped_by: str | None
     details: Details
     archive: Path
+    store: str | None = None
     report: Path | None = None
     report_fault: BulkAudioError | None = None
 
@@ -136,6 +141,7 @@ class Summary:
             stopped_by=now.stopping,
             details=tally.details(),
             archive=ending.archive,
+            store=ending.store,
             report=ending.report,
             report_fault=ending.report_fault,
         )
@@ -169,7 +175,7 @@ class Summary:
             "failures": [_failure(outcome) for outcome in details.failures[:MAX_FAILURES]],
             "archive": str(self.archive),
             "report": str(self.report) if self.report else None,
-            "store": store_of(self.archive),
+            "store": self.store,
             "failures_truncated": self.are_failures_truncated,
             "stopped_by": self.stopped_by,
             "error": _error(self.error),
