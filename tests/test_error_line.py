@@ -126,7 +126,7 @@ def test_a_command_that_is_sent_a_signal(
     # Where the tests run, it may be ignored, and then stays so.
     before = signal.signal(number, signal.SIG_DFL)
     monkeypatch.setattr("bulkaudio.cli.existing.require_archive", interrupt)
-    for command in ("status", "gaps", "verify", "report", "purge", "hold"):
+    for command in ("gaps", "verify", "report", "purge", "hold"):
         done = inside.run(command, "archive", *WORDS.get(command, ()), "--json")
         line = done.summary
         assert (done.code, line["exit_code"], line["error"]["kind"]) == (code, code, kind)
