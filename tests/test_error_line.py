@@ -136,7 +136,7 @@ def test_a_command_that_is_sent_a_signal(
 
 
 async def test_a_signal_after_the_result(tmp_path: Path) -> None:
-    """What was told stands: exit code and line agree, though the process is sent SIGTERM then."""
+    """What was told stands: exit code and line agree, though SIGTERM comes then, to the very end."""
     program = (
         "import os, signal, sys\n"
         "from bulkaudio.cli import app, endings\n"
@@ -146,6 +146,10 @@ async def test_a_signal_after_the_result(tmp_path: Path) -> None:
         "    os.kill(os.getpid(), signal.SIGTERM)\n"
         "    return 0\n"
         "app._run = run\n"
+        "class Last:\n"
+        "    def __del__(self, kill=os.kill, own=os.getpid(), number=int(signal.SIGTERM)):\n"
+        "        kill(own, number)\n"
+        "last = Last()\n"
         "sys.exit(app.main())\n"
     )
     process = await asyncio.create_subprocess_exec(

@@ -1,8 +1,9 @@
 """SIGTERM and SIGHUP where no run drains: they end a command as Ctrl-C does, in words and with a line."""
 
+import atexit
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -71,9 +72,12 @@ def handled(*, is_last: bool) -> Iterator[Endings]:
         yield endings
     finally:
         endings.is_told = True
-        if not is_last:
-            for number, before in endings.before.items():
-                signal.signal(number, before)
+        if is_last:
+            # Python gives them back before it has ended. Not ignored at once: a thread that hangs
+            # must not make a process that only SIGKILL ends.
+            atexit.register(_give_back, dict.fromkeys(endings.before, signal.SIG_IGN))
+        else:
+            _give_back(endings.before)
 
 
 def told() -> None:
@@ -81,6 +85,11 @@ def told() -> None:
     endings = _NOW.get()
     if endings is not None:
         endings.is_told = True
+
+
+def _give_back(handlers: Mapping[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def _is_main() -> bool:
