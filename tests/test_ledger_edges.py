@@ -262,3 +262,13 @@ async def test_a_night_s_high_water_is_of_its_own_listings(ledger: Ledger) -> No
     assert await ledger.high_water("live") == NOW - HOUR
     assert await ledger.high_water("sandbox") == NOW
     assert await ledger.high_water("draft") is None
+
+
+@pytest.mark.parametrize("name", ["ledger.db", "ledger.db-wal"])
+async def test_what_is_no_file_is_no_ledger(path: Path, name: str) -> None:
+    """Neither the ledger nor what SQLite keeps beside it; nothing is opened."""
+    path.with_name(name).mkdir()
+    with pytest.raises(LedgerError, match="not a regular file") as refused:
+        await Ledger.open(path, is_new_allowed=True)
+    assert refused.value.fix is not None
+    assert path.with_name(name).is_dir()

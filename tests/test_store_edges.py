@@ -13,7 +13,7 @@ import pytest
 
 from bulkaudio.errors import StorageError
 from bulkaudio.stores.base import Publication, PublishError, Staged
-from bulkaudio.stores.disk import Folders, create_file, make_folder, storage_error
+from bulkaudio.stores.disk import Folders, create_file, make_folder, storage_error, translated
 from bulkaudio.stores.erasing import make_room
 from bulkaudio.stores.inspection import Sight, inspect, names
 from bulkaudio.stores.local import LocalStore
@@ -367,3 +367,12 @@ def test_who_only_reads_is_not_told_to_ask_for_more(root: Path) -> None:
     assert told.message.startswith(f"cannot read {root}: ")
     assert told.fix is not None
     assert "write" not in told.fix
+
+
+def test_a_folder_that_nobody_may_look_into_is_called_no_archive(tmp_path: Path) -> None:
+    """What was to be said of it is said; a name that is too long stands for one."""
+    with (
+        pytest.raises(StorageError, match="cannot keep recordings in"),
+        translated(tmp_path / ("x" * 300)),
+    ):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
