@@ -177,7 +177,7 @@ def _row(name: str, argument: Argument, value: Any) -> Row:
         origin, source = Origin.VARIABLE, token.keyword or ""
     elif token.source in {"", "cli"}:
         origin, source = Origin.FLAG, token.keyword or f"--{name}"
-    if name in {"proxy", "ping-url", *KEY_FILES}:
+    if name in {"proxy", "ping-url", "store-endpoint", *KEY_FILES} or "://" in shown:
         shown = text_of_value(value)
     return Row(group=heading, name=name, value=value, shown=shown, origin=origin, source=source)
 
@@ -231,13 +231,14 @@ KEY_FILES = ("api-key-file", "conversations-key-file")
 
 
 def _harmless(name: str, value: Any) -> Any:
-    """Hide a key that was given for the name of its file, and a proxy's password."""
+    """Hide a key that was given for the name of its file, and the password in an address."""
     if not isinstance(value, str):
         return value
     if name in KEY_FILES:
         is_name = os.sep in value or len(value) < LIKE_A_KEY or os.path.lexists(value)
         return value if is_name else HIDDEN
-    return without_password(value) if name == "proxy" else value
+    is_address = name in {"proxy", "store-endpoint"} or "://" in value
+    return without_password(value) if is_address else value
 
 
 def without_password(url: str) -> str:

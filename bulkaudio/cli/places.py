@@ -46,7 +46,8 @@ def likely_folder(
     try:
         return folder_of(out, state_dir, environ)
     except UsageError:
-        return Path(out or "")
+        # Not repeated: people paste addresses with their keys in them.
+        return Path() if "://" in (out or "") else Path(out or "")
 
 
 def state_folder(text: str, environ: Mapping[str, str] = os.environ) -> Path:

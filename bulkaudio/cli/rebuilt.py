@@ -64,8 +64,9 @@ class Rebuilt:
 
     @property
     def exit_code(self) -> int:
-        """0 when every recording was taken up."""
-        return 0 if self.report.is_clean else DAMAGE_EXIT_CODE
+        """0 when every recording was taken up, and everything that had been told beside them."""
+        is_whole = self.report.is_clean and not self.report.faults
+        return 0 if is_whole else DAMAGE_EXIT_CODE
 
     def document(self) -> dict[str, Any]:
         """Return what ``rebuild --json`` prints."""
@@ -149,7 +150,8 @@ def _fault_lines(report: Report) -> Iterator[Text]:
     more = " …" if len(report.faults) > SHOWN else ""
     yield Text(
         f"What the ledger had told beside the recordings is not whole: {named}{more}. The objects "
-        "themselves were looked through, too; the next download tells everything anew.",
+        "themselves were looked through, too; the next download tells everything anew. What was erased "
+        "or held may be forgotten: erase and hold it again, from the receipts, before that download.",
         style="yellow",
     )
 

@@ -177,7 +177,7 @@ async def test_a_part_that_is_missing(tmp_path: Path) -> None:
         cloud.bucket.spoil(str(part_path(shelf.told[1])), None)
         cloud.lose_state()
         ended = await cloud.looked("rebuild", cloud.state, "--json")
-        assert ended.code == 0, ended.stderr
+        assert ended.code == 7, ended.stderr
         assert cloud.saved() == set(cloud.truth)
         await cloud.settled()
         assert cloud.shelf().told[0] == (2, 1)

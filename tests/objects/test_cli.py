@@ -278,7 +278,8 @@ async def test_a_spoilt_manifest_is_named(tmp_path: Path) -> None:
         parts = [name for name in desk.bucket().objects() if name.endswith(".jsonl")]
         desk.bucket().spoil(parts[-1], b"spoilt\n")
         ended = await desk.run("rebuild", ADDRESS)
-        assert ended.code == 0, ended.stderr
+        assert ended.code == 7, ended.stderr
+        assert has(ended.stdout, "What was erased or held may be forgotten")
         assert has(ended.stdout, "What the ledger had told beside the recordings is not whole: ")
         assert Path(parts[-1]).name in ended.stdout
         assert has(ended.stdout, f"{len(desk.ids)} recordings taken up")
@@ -312,3 +313,18 @@ async def test_an_erasure_that_was_killed_names_the_address(tmp_path: Path) -> N
             ended = await desk.well("status", name)
             assert has(ended.stdout, f"bulkaudio purge {named} --resume --yes")
             await desk.well("purge", name, "--resume", "--yes")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("download", "--json", "--out", "s3://AK:SECRETX@bucket/p"),
+        ("config", "show", "--store-endpoint", "http://AK:SECRETX@127.0.0.1:9"),
+        ("config", "show", "--json", "--store-endpoint", "http://AK:SECRETX@127.0.0.1:9"),
+    ],
+)
+async def test_a_key_in_an_address_is_not_repeated(tmp_path: Path, words: tuple[str, ...]) -> None:
+    """People paste addresses with their keys in them."""
+    async with Desk.at(tmp_path) as desk:
+        ended = await desk.run(*words)
+        assert "SECRETX" not in ended.stdout + ended.stderr

@@ -8,6 +8,7 @@ that a writer that was killed knows its own part again.
 
 import asyncio
 import os
+import shlex
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -282,5 +283,6 @@ class Manifest:
             f"another run writes to {self.bucket.url}, or has since this state folder "
             f"({self.folders.root}) was last used: {part_path(place)} is not its own",
             fix="let that run end, and use one state folder for an archive; if the other one is "
-            f"gone for good, run bulkaudio rebuild {self.bucket.url} --force with this one",
+            f"gone for good, run bulkaudio rebuild {self.bucket.url} --force "
+            f"--state-dir {shlex.quote(str(self.folders.root))}",
         )
