@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkaudio.model import Outcome, Plan, Rejected
+from bulkaudio.quantities import plural
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,10 +145,6 @@ class SidecarSettled:
     reason: str | None = None
 
 
-def _s(count: int) -> str:
-    return "" if count == 1 else "s"
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErasureFinished:
     """
@@ -175,9 +172,9 @@ class ErasureFinished:
         """Say it in a sentence."""
         held = f" {self.held:,} more left half erased, because of a hold." if self.held else ""
         what = (
-            f"{self.recordings:,} recording{_s(self.recordings)} and {self.metadata_files:,} metadata "
-            f"file{_s(self.metadata_files)} of {self.conversations:,} conversation"
-            f"{_s(self.conversations)}"
+            f"{plural(self.recordings, 'recording')} and "
+            f"{plural(self.metadata_files, 'metadata file')} of "
+            f"{plural(self.conversations, 'conversation')}"
             if self.conversations
             else "the files were gone already, and the ledger's own was written anew"
         )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bulkaudio.ledger.tombs import Interruption
+from bulkaudio.quantities import plural
 from bulkaudio.stores.address import argument_of
 
 
@@ -17,8 +18,8 @@ def what(found: Interruption) -> str:
     if not found.conversations:
         return "its files are gone, and the ledger's own file may still tell of them"
     text = (
-        f"{_count(found.recordings, 'recording')} of "
-        f"{_count(found.conversations, 'conversation')} that count as erased may still have files here"
+        f"{plural(found.recordings, 'recording')} of "
+        f"{plural(found.conversations, 'conversation')} that count as erased may still have files here"
     )
     return f"{text} ({found.held:,} of these held, and left so)" if found.held else text
 
@@ -45,7 +46,3 @@ def document(found: Interruption | None) -> Mapping[str, int] | None:
         "recordings": found.recordings,
         "held": found.held,
     }
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Durations and sizes, as people write and read them."""
+"""Durations, sizes and counts, as people write and read them."""
 
 import re
 from decimal import Decimal
@@ -82,3 +82,8 @@ def format_duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600}h {whole % 3600 // 60:02d}m"
     return f"{whole // 86400}d {whole % 86400 // 3600}h"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """Write ``1 recording``, ``1,200 recordings``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

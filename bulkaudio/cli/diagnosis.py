@@ -8,8 +8,7 @@ from rich.text import Text
 
 from bulkaudio.doctor.check import NAMES, Check, Report, Status
 from bulkaudio.doctor.probe import KINDS
-from bulkaudio.observe.page import plural
-from bulkaudio.quantities import format_bytes
+from bulkaudio.quantities import format_bytes, plural
 
 MARKS = {Status.OK: "✓", Status.WARN: "!", Status.FAIL: "✗", Status.SKIP: "\u2013"}
 PLAIN_MARKS = {Status.OK: "+", Status.WARN: "!", Status.FAIL: "x", Status.SKIP: "-"}

@@ -81,7 +81,7 @@ def export(
 
     from bulkaudio.cli.existing import require_archive
     from bulkaudio.cli.spool import spooled
-    from bulkaudio.observe.page import plural
+    from bulkaudio.quantities import plural
 
     cut, path = _check(archive, options)
     make = _maker(options.format)

@@ -11,11 +11,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkaudio.interrupted import document, words
-from bulkaudio.observe.page import plural
 from bulkaudio.observe.progress import View, bar_row
 from bulkaudio.observe.summary import Summary
 from bulkaudio.observe.terminal import Trimmed
-from bulkaudio.quantities import format_bytes
+from bulkaudio.quantities import format_bytes, plural
 from bulkaudio.stores.address import store_of
 from bulkaudio.verify import Damage, Finding, Progress, Report
 

@@ -16,10 +16,10 @@ from bulkaudio.inquiry import Gaps
 from bulkaudio.interrupted import document
 from bulkaudio.naming import printable
 from bulkaudio.observe.outlets import is_archives_own, write_whole
-from bulkaudio.observe.page import plural
 from bulkaudio.observe.progress import listing_bar, listing_line
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.tally import Tally
+from bulkaudio.quantities import plural
 from bulkaudio.stores.address import store_of
 from bulkaudio.windows import day_of
 

@@ -15,8 +15,9 @@ from bulkaudio.ledger.census import NEVER_ASKED, NEVER_TRIED
 from bulkaudio.model import Direction
 from bulkaudio.observe.columns import Columns
 from bulkaudio.observe.columns import Line as Row
-from bulkaudio.observe.page import plural, reason_words
+from bulkaudio.observe.page import reason_words
 from bulkaudio.observe.terminal import Trimmed
+from bulkaudio.quantities import plural
 from bulkaudio.relist import NEVER_LISTED, NOT_LISTED_YET
 from bulkaudio.remember import span_words
 from bulkaudio.stores.address import title_of

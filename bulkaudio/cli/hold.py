@@ -169,7 +169,7 @@ def _document(action: str, changes: Changes) -> dict[str, Any]:
 
 
 def _lines(action: str, changes: Changes) -> Sequence[str]:
-    from bulkaudio.observe.page import plural
+    from bulkaudio.quantities import plural
 
     is_adding = action == "add"
     word = "held" if is_adding else "held no longer"

@@ -14,12 +14,11 @@ from bulkaudio import interrupted
 from bulkaudio.forecast import CALL_S, Basis, Share
 from bulkaudio.foretold import Foretold, Span
 from bulkaudio.observe.columns import Columns, Line
-from bulkaudio.observe.page import plural
 from bulkaudio.observe.progress import listing_bar, listing_line
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.tally import Tally
 from bulkaudio.observe.terminal import Trimmed
-from bulkaudio.quantities import format_bytes, format_duration
+from bulkaudio.quantities import format_bytes, format_duration, plural
 from bulkaudio.stores.address import store_of, title_of
 
 SCHEMA = "bulkaudio.plan/1"

@@ -23,9 +23,8 @@ from bulkaudio.interrupted import finishing
 from bulkaudio.ledger.journal import STORE_PIN
 from bulkaudio.model import Direction
 from bulkaudio.naming import printable
-from bulkaudio.observe.page import plural
 from bulkaudio.observe.terminal import Trimmed
-from bulkaudio.quantities import format_bytes
+from bulkaudio.quantities import format_bytes, plural
 from bulkaudio.remember import LISTING_PIN
 from bulkaudio.stores.address import words_of
 

@@ -18,10 +18,9 @@ from bulkaudio.interrupted import document, words
 from bulkaudio.ledger.erasing import Doom
 from bulkaudio.naming import printable
 from bulkaudio.observe.outlets import replacing
-from bulkaudio.observe.page import plural
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
-from bulkaudio.quantities import format_bytes
+from bulkaudio.quantities import format_bytes, plural
 from bulkaudio.stores.address import store_of
 from bulkaudio.version import __version__
 

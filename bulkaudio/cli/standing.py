@@ -15,10 +15,10 @@ from bulkaudio.ledger.rows import LedgerRow, ListingRow, Total
 from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.model import Direction, Status
 from bulkaudio.observe.columns import Columns, Line
-from bulkaudio.observe.page import plural, reason_words
+from bulkaudio.observe.page import reason_words
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
-from bulkaudio.quantities import format_bytes, format_duration
+from bulkaudio.quantities import format_bytes, format_duration, plural
 from bulkaudio.remember import span_words
 from bulkaudio.stores.address import store_of, title_of
 

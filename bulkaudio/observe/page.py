@@ -13,7 +13,7 @@ from bulkaudio.observe.summary import Summary
 from bulkaudio.observe.tally import Counts
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.policy import Reason
-from bulkaudio.quantities import format_bytes, format_duration
+from bulkaudio.quantities import format_bytes, format_duration, plural
 
 SHOWN_FAILURES = 10
 SHOWN_REJECTIONS = 3
@@ -64,11 +64,6 @@ STATUS_WORDS = {
 def human(summary: Summary) -> RenderableType:
     """Lay the summary out for people; without colours it reads the same."""
     return Trimmed(Group(*_parts(summary)))
-
-
-def plural(count: int, one: str, many: str | None = None) -> str:
-    """Write ``1 recording``, ``1,200 recordings``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def reason_words(reason: str | None) -> str:

@@ -7,7 +7,7 @@ from datetime import date
 from itertools import pairwise
 
 from bulkaudio.model import Status
-from bulkaudio.observe.page import plural
+from bulkaudio.quantities import plural
 from bulkaudio.report.figures import NAMES, PLACES, Counts, added
 from bulkaudio.report.markup import Markup, alone, joined, tag
 

@@ -13,8 +13,7 @@ from urllib.parse import quote
 
 from bulkaudio.model import Status
 from bulkaudio.naming import printable
-from bulkaudio.observe.page import plural
-from bulkaudio.quantities import format_bytes
+from bulkaudio.quantities import format_bytes, plural
 from bulkaudio.report.gather import Account
 from bulkaudio.report.markup import Markup, joined, tag
 from bulkaudio.report.sections import completeness, not_kept, runs_section, when_and_how_long

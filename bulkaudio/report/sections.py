@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 
 from bulkaudio.model import Status
-from bulkaudio.observe.page import plural
-from bulkaudio.quantities import format_bytes, format_duration
+from bulkaudio.quantities import format_bytes, format_duration, plural
 from bulkaudio.report.charts import (
     KLASSES,
     MOST_MONTHS,

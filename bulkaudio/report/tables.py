@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from bulkaudio.ledger.rows import LedgerRow
 from bulkaudio.model import Status
-from bulkaudio.observe.page import plural, reason_words
-from bulkaudio.quantities import format_bytes, format_duration
+from bulkaudio.observe.page import reason_words
+from bulkaudio.quantities import format_bytes, format_duration, plural
 from bulkaudio.report.charts import month_sum, months_of
 from bulkaudio.report.figures import NAMES, STATUSES, Counts, Figures, Scope, added
 from bulkaudio.report.gather import RunLine

@@ -8,7 +8,7 @@ from math import floor
 
 from bulkaudio.interrupted import words
 from bulkaudio.model import Status
-from bulkaudio.observe.page import plural
+from bulkaudio.quantities import plural
 from bulkaudio.report.figures import Scope, local
 from bulkaudio.report.gather import Account
 
