@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from bulkaudio.errors import UsageError
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.restoring import Sighting
 from bulkaudio.ledger.tombs import ORDER_PIN
-from bulkaudio.model import Audio, Direction, Outcome, Recording, Status
+from bulkaudio.model import Audio, Direction, Outcome, Recording
 from bulkaudio.naming import Layout, printable
 from bulkaudio.policy import Reason
 from bulkaudio.settings import DEFAULT_LAYOUT
@@ -250,29 +250,19 @@ class Survey:
         if found.sight is Sight.MISSING:
             # Removed since it was listed: neither kept nor damaged.
             return
-        if found.sight is Sight.FILE and isinstance(found.proof, Audio):
-            self._adopt(path, recording, found, found.proof)
+        outcome = found.saved(recording, path)
+        if outcome is not None:
+            self._adopt(outcome, found.bytes)
         else:
             self._leave(path, recording, found)
         self.on_progress(
             Progress(adopted=self.adopted, bytes=self.bytes, damaged=self.damaged_count)
         )
 
-    def _adopt(
-        self, path: PurePosixPath, recording: Recording, found: Inspection, audio: Audio
-    ) -> None:
+    def _adopt(self, outcome: Outcome, size_bytes: int) -> None:
         self.adopted += 1
-        self.bytes += found.bytes
-        self.outcomes.append(
-            Outcome(
-                recording=recording,
-                status=Status.SAVED,
-                path=Path(path),
-                bytes=found.bytes,
-                sha256=found.sha256,
-                audio=audio,
-            )
-        )
+        self.bytes += size_bytes
+        self.outcomes.append(outcome)
 
     def _leave(self, path: PurePosixPath, recording: Recording, found: Inspection) -> None:
         is_file = found.sight is Sight.FILE

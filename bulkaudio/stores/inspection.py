@@ -10,9 +10,9 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
-from bulkaudio.model import Audio
+from bulkaudio.model import Audio, Outcome, Recording, Status
 from bulkaudio.settings import CONFIG_FILE, REPORT_FILE
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, Folders, open_for_reading
@@ -54,6 +54,19 @@ class Inspection:
     sha256: str = ""
     proof: Audio | Flaw = Flaw.NOT_AUDIO
     detail: str | None = None
+
+    def saved(self, recording: Recording, path: PurePosixPath) -> Outcome | None:
+        """Call a recording saved at that path; None when no whole one is there."""
+        if not isinstance(self.proof, Audio):
+            return None
+        return Outcome(
+            recording=recording,
+            status=Status.SAVED,
+            path=Path(path),
+            bytes=self.bytes,
+            sha256=self.sha256,
+            audio=self.proof,
+        )
 
 
 def inspect(

@@ -12,11 +12,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Protocol
 
 from bulkaudio.errors import UsageError
-from bulkaudio.model import Audio, Outcome, Recording, Status
+from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout, file_stem
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import (
@@ -137,7 +137,8 @@ def recovered(
     """Prove and hash anew what was published, and make the outcomes that are missing."""
     outcomes = []
     for recording, path, found in _published(folders, layout, known):
-        if not isinstance(found.proof, Audio):
+        outcome = found.saved(recording, path)
+        if outcome is None:
             # It was proven before it was published: what spoilt or lost it since, the disk did. Left
             # there, it would be in the way of the same recording for ever.
             set_aside(folders, path, recording)
@@ -145,7 +146,7 @@ def recovered(
         with folders.opened(path.parent.parts, create=True) as folder_fd:
             reach(Step.RECOVER_SYNC)
             os.fsync(folder_fd)
-        outcomes.append(_outcome(recording, path, found, found.proof))
+        outcomes.append(outcome)
     return outcomes
 
 
@@ -154,9 +155,9 @@ def witnessed(
 ) -> Sequence[Outcome]:
     """Make the outcomes that `recovered` would, and leave everything as it is."""
     return [
-        _outcome(recording, path, found, found.proof)
+        outcome
         for recording, path, found in _published(folders, layout, known)
-        if isinstance(found.proof, Audio)
+        if (outcome := found.saved(recording, path)) is not None
     ]
 
 
@@ -171,17 +172,6 @@ def _published(
         found = inspect(folders, path)
         if trace.fits(found):
             yield recording, path, found
-
-
-def _outcome(recording: Recording, path: PurePosixPath, found: Inspection, audio: Audio) -> Outcome:
-    return Outcome(
-        recording=recording,
-        status=Status.SAVED,
-        path=Path(path),
-        bytes=found.bytes,
-        sha256=found.sha256,
-        audio=audio,
-    )
 
 
 def clear(folder_fd: int) -> None:

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from bulkaudio.errors import UsageError
-from bulkaudio.model import Audio, Outcome, Recording, Status
+from bulkaudio.model import Outcome, Recording, Status
 from bulkaudio.naming import Layout, conversation_id_of, file_stem
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.settings import CONFIG_FILE
@@ -81,16 +81,7 @@ class Objects:
         seen = self.inspect(path)
         # After a power cut the temporary file may be torn; what was told with the object is not.
         proven = {found.facts.get("sha256"), _sha256_of(temporary)}
-        if seen.sha256 not in proven or not isinstance(seen.proof, Audio):
-            return None
-        return Outcome(
-            recording=recording,
-            status=Status.SAVED,
-            path=Path(path),
-            bytes=seen.bytes,
-            sha256=seen.sha256,
-            audio=seen.proof,
-        )
+        return seen.saved(recording, path) if seen.sha256 in proven else None
 
     def still_kept(self, recording: Recording, told: Outcome) -> Outcome | None:
         """Say of a recording what a worker had noted; None when something else is there, or nothing."""
