@@ -6,6 +6,7 @@ The counterpart of `inspection`, `recovery` and `erasing` for a bucket.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -159,6 +160,12 @@ class Objects:
     def has_sidecar(self, conversation_id: str) -> bool:
         """Whether there is metadata of a conversation."""
         return self.bucket.head(self._key(sidecar_path(conversation_id))) is not None
+
+    def with_sidecar(self, conversation_ids: Sequence[str], pool: Executor) -> frozenset[str]:
+        """Which of these conversations have metadata; not in a thread of the pool itself."""
+        found = pool.map(self.has_sidecar, conversation_ids)
+        pairs = zip(conversation_ids, found, strict=True)
+        return frozenset(each for each, is_there in pairs if is_there)
 
     def write_sidecar(self, conversation_id: str, text: bytes) -> bool:
         """Replace a conversation's metadata; False when something else is in its place."""

@@ -68,11 +68,7 @@ class ObjectReader:
 
     async def has_sidecar(self, conversation_ids: Sequence[str]) -> frozenset[str]:
         """Which of these conversations have metadata."""
-        look = partial(self._each, self._objects.has_sidecar, conversation_ids)
-        found = await self.within(lambda _: look())
-        return frozenset(
-            each for each, is_there in zip(conversation_ids, found, strict=True) if is_there
-        )
+        return await self.within(lambda _: self._objects.with_sidecar(conversation_ids, self._pool))
 
     async def free_bytes(self) -> int:
         """Space left where the temporary files are."""

@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
-from functools import partial
 from pathlib import Path
 
 from bulkaudio.errors import BucketAuthError, StorageError
@@ -95,10 +94,9 @@ class WorkerObjects:
 
     async def has_sidecar(self, conversation_ids: Sequence[str]) -> frozenset[str]:
         """Which of these conversations have metadata."""
-        look = partial(self._pool.map, self._objects.has_sidecar, conversation_ids)
-        found = await self._bench.run(lambda: list(look()))
-        pairs = zip(conversation_ids, found, strict=True)
-        return frozenset(each for each, is_there in pairs if is_there)
+        return await self._bench.run(
+            lambda: self._objects.with_sidecar(conversation_ids, self._pool)
+        )
 
     async def free_bytes(self) -> int:
         """Space left where the temporary files are."""
