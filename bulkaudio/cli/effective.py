@@ -171,14 +171,13 @@ def _row(name: str, argument: Argument, value: Any) -> Row:
         return Row(group=heading, name=name, value=value, shown=_default(argument, value))
     token = argument.tokens[-1]
     given = [each.value for each in argument.tokens if each.value]
-    shown = ", ".join(given) if given and value != HIDDEN else text_of_value(value)
+    is_plain = given and not any(_may_hold_secret(name, each) for each in given)
+    shown = ", ".join(given) if is_plain else text_of_value(value)
     origin, source = Origin.FILE, token.source
     if token.source == "environment":
         origin, source = Origin.VARIABLE, token.keyword or ""
     elif token.source in {"", "cli"}:
         origin, source = Origin.FLAG, token.keyword or f"--{name}"
-    if name in {"proxy", "ping-url", "store-endpoint", *KEY_FILES} or "://" in shown:
-        shown = text_of_value(value)
     return Row(group=heading, name=name, value=value, shown=shown, origin=origin, source=source)
 
 
@@ -228,6 +227,7 @@ def text_of_value(value: Any) -> str:
 
 
 KEY_FILES = ("api-key-file", "conversations-key-file")
+ADDRESSES = ("proxy", "ping-url", "store-endpoint")
 
 
 def _harmless(name: str, value: Any) -> Any:
@@ -237,8 +237,12 @@ def _harmless(name: str, value: Any) -> Any:
     if name in KEY_FILES:
         is_name = os.sep in value or len(value) < LIKE_A_KEY or os.path.lexists(value)
         return value if is_name else HIDDEN
-    is_address = name in {"proxy", "store-endpoint"} or "://" in value
-    return without_password(value) if is_address else value
+    return without_password(value) if _may_hold_secret(name, value) else value
+
+
+def _may_hold_secret(name: str, text: str) -> bool:
+    """Whether what was given is shown only in the form that `_harmless` brings it to."""
+    return name in {*KEY_FILES, *ADDRESSES} or "://" in text
 
 
 def without_password(url: str) -> str:
