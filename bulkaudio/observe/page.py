@@ -14,6 +14,7 @@ from bulkaudio.observe.tally import Counts
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.policy import Reason
 from bulkaudio.quantities import format_bytes, format_duration, plural
+from bulkaudio.stores.address import titled
 
 SHOWN_FAILURES = 10
 SHOWN_REJECTIONS = 3
@@ -237,5 +238,4 @@ def _closing(summary: Summary) -> Iterator[Text]:
         yield Text(f"Note: {note}")
     if summary.report:
         yield Text(f"Report:  {summary.report}")
-    title = f"{summary.store} (ledger in {summary.archive})" if summary.store else summary.archive
-    yield Text(f"Archive: {title}")
+    yield Text(f"Archive: {titled(summary.archive, summary.store)}")

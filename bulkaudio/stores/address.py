@@ -122,8 +122,12 @@ def title_of(root: Path, asked: Elsewhere | None = None) -> str:
     Args:
         asked: What counts for one that is not begun yet.
     """
-    elsewhere = _kept(root) or asked
-    return str(root) if elsewhere is None else f"{elsewhere.url} (ledger in {root})"
+    return titled(root, store_of(root, asked))
+
+
+def titled(root: Path, store: str | None) -> str:
+    """Write the same of an address that is known."""
+    return str(root) if store is None else f"{store} (ledger in {root})"
 
 
 def store_of(root: Path, asked: Elsewhere | None = None) -> str | None:

@@ -8,7 +8,6 @@ that a writer that was killed knows its own part again.
 
 import asyncio
 import os
-import shlex
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,8 +16,10 @@ from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
 from bulkaudio.errors import ArchiveBusyError
+from bulkaudio.settings import Elsewhere
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores import register
+from bulkaudio.stores.address import words_for
 from bulkaudio.stores.disk import Folders
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.history import REGISTER, shelf_of
@@ -279,10 +280,10 @@ class Manifest:
         return await self.run(read)
 
     def _busy(self, place: Place) -> ArchiveBusyError:
+        name = words_for(self.folders.root, Elsewhere(url=self.bucket.url))
         return ArchiveBusyError(
             f"another run writes to {self.bucket.url}, or has since this state folder "
             f"({self.folders.root}) was last used: {part_path(place)} is not its own",
             fix="let that run end, and use one state folder for an archive; if the other one is "
-            f"gone for good, run bulkaudio rebuild {self.bucket.url} --force "
-            f"--state-dir {shlex.quote(str(self.folders.root))}",
+            f"gone for good, run bulkaudio rebuild {name} --force",
         )
