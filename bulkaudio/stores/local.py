@@ -17,7 +17,6 @@ from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from bulkaudio.errors import StorageError
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout, file_stem
 from bulkaudio.settings import Elsewhere
@@ -36,6 +35,7 @@ from bulkaudio.stores.disk import (
     translated,
     unlink_if_there,
 )
+from bulkaudio.stores.durability import durable_of
 from bulkaudio.stores.erasing import Eraser, Removal, Removed, remains
 from bulkaudio.stores.reading import NAMES_PER_HOP, LocalReader
 from bulkaudio.stores.staging import LocalStaging, Workbench
@@ -106,15 +106,10 @@ class LocalStore(LocalReader):
 
     async def publish(self, batch: Sequence[Staged]) -> Sequence[Published]:
         """Give final names to a batch; see `bulkaudio.stores.base.Store.publish`."""
-        durables = [staged.durable for staged in batch]
-        if durables:
-            # `wait`, because awaiting one would cancel the sync with the waiter.
-            await asyncio.wait(durables)
-        faults = [fault for each in durables if (fault := fault_of(each)) is not None]
-        durable = [staged for staged in batch if fault_of(staged.durable) is None]
+        durable, unsynced = await durable_of(batch)
         publisher = publishing.Publisher(self._folders, self._bench, self.layout)
         published, fault = await self._run(lambda: publisher.publish(durable))
-        first = (*faults, fault)[0]
+        first = unsynced or fault
         if first is not None:
             raise PublishError(first, published) from first
         return published
@@ -245,16 +240,6 @@ class LocalStore(LocalReader):
         except BaseException:
             unlink_if_there(temporary, bench_fd)
             raise
-
-
-def fault_of(durable: "asyncio.Future[None]") -> StorageError | None:
-    """Why a finished sync did not succeed; None when it did."""
-    if durable.cancelled():
-        return StorageError("a recording was not brought to the disk before the run ended")
-    error = durable.exception()
-    if error is None or isinstance(error, StorageError):
-        return error
-    raise error
 
 
 def _prepare(root: Path, *, is_freeing: bool) -> None:

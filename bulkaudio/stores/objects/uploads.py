@@ -15,7 +15,7 @@ from bulkaudio.model import Recording
 from bulkaudio.stores import publishing
 from bulkaudio.stores.base import Publication, Published, PublishError, Staged
 from bulkaudio.stores.disk import translated
-from bulkaudio.stores.local import fault_of
+from bulkaudio.stores.durability import durable_of
 from bulkaudio.stores.objects.objects import Objects, sidecar_path
 from bulkaudio.stores.objects.things import Body
 from bulkaudio.stores.staging import LocalStaging, RecordingFile, Workbench
@@ -39,23 +39,17 @@ class Uploads:
 
     async def publish(self, batch: Sequence[Staged]) -> Sequence[Published]:
         """Wait for the uploads of a batch; see `bulkaudio.stores.base.Store.publish`."""
-        durables = [staged.durable for staged in batch]
-        if durables:
-            # `wait`, because awaiting one would cancel the upload with the waiter.
-            await asyncio.wait(durables)
-        faults = [fault_of(each) for each in durables]
+        durable, fault = await durable_of(batch)
         published = [
             Published(
                 staged=staged,
                 path=Path(self._objects.layout.path(staged.recording)),
                 result=self._kept[staged.temporary.name],
             )
-            for staged, fault in zip(batch, faults, strict=True)
-            if fault is None
+            for staged in durable
         ]
-        first = next((fault for fault in faults if fault is not None), None)
-        if first is not None:
-            raise PublishError(first, published) from first
+        if fault is not None:
+            raise PublishError(fault, published) from fault
         return published
 
     async def forget(self, batch: Sequence[Published]) -> None:
