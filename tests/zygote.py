@@ -11,6 +11,7 @@ import gc
 import importlib
 import json
 import os
+import pkgutil
 import random
 import resource
 import selectors
@@ -24,44 +25,16 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-PRELOADED = (
-    *("bulkaudio.cli.app", "bulkaudio.cli.download", "bulkaudio.cli.status", "bulkaudio.job"),
-    *("bulkaudio.cli.verify", "bulkaudio.cli.rebuild", "bulkaudio.cli.mistakes", "bulkaudio.api"),
-    *(
-        "bulkaudio.cli.demo",
-        "bulkaudio.cli.doctor",
-        "bulkaudio.cli.diagnosis",
-        "bulkaudio.doctor.examine",
-        "bulkaudio.cli.configuration",
-        "bulkaudio.cli.shown",
-        "bulkaudio.cli.completion",
-        "bulkaudio.cli.init",
-        "bulkaudio.cli.init_words",
-        "bulkaudio.cli.new_file",
-        "bulkaudio.cli.request",
-        "bulkaudio.cli.result",
-        "bulkaudio.cli.sentries",
-        "bulkaudio.cli.garbage",
-        "bulkaudio.cli.tls_buffers",
-        "bulkaudio.cli.counting",
-        "bulkaudio.cli.report",
-        "bulkaudio.cli.reported",
-        "bulkaudio.report.write",
-    ),
-    *("bulkaudio.cli.gaps", "bulkaudio.cli.gaps_page", "bulkaudio.cli.plan"),
-    *("bulkaudio.cli.plan_page", "bulkaudio.inquiry", "bulkaudio.rehearse"),
-    *("bulkaudio.cli.schedule", "bulkaudio.cli.scheduled", "bulkaudio.cli.scheduled_files"),
-    *("bulkaudio.cli.purge", "bulkaudio.cli.receipt", "bulkaudio.cli.chosen"),
-    *(
-        "bulkaudio.cli.hold",
-        "bulkaudio.cli.spool",
-        "bulkaudio.cli.export",
-        "bulkaudio.catalogue.text",
-    ),
-    *("bulkaudio.cli.signals", "bulkaudio.observe.progress", "logging.handlers"),
-    *("encodings.idna", "rich.live", "rich.padding", "rich.progress_bar", "rich.table"),
+import bulkaudio
+
+OPTIONAL = ("bulkaudio.catalogue.parquet", "bulkaudio.cluster", "bulkaudio.stores.objects")
+"""What stands on an extra: it may not be installed, and reading it would take a second more."""
+
+FOREIGN = (
+    *("logging.handlers", "encodings.idna"),
+    *("rich.live", "rich.padding", "rich.progress_bar", "rich.table"),
 )
-"""What the commands import when they are asked for, so that no child has to."""
+"""What of other packages the commands import when they are asked for."""
 
 CLOSING_S = 1.0
 """How long a descriptor may stay after the program's end that is no leak, in real seconds."""
@@ -97,8 +70,7 @@ def serve(address: str) -> int | None:
     """
     clock = _Clock()
     clock.install()
-    for name in PRELOADED:
-        importlib.import_module(name)
+    _read_all()
     # A collection in the child would write to every page that it shares with this process.
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the supervisors
@@ -118,6 +90,18 @@ def serve(address: str) -> int | None:
                 selector.close()
                 return _supervise(connection, clock)
             connection.close()
+
+
+def _read_all() -> None:
+    """
+    Import what any command imports when it is asked for, so that no child has to.
+
+    A child that becomes another user could not: this checkout may lie where only its owner reads.
+    """
+    found = (each.name for each in pkgutil.walk_packages(bulkaudio.__path__, "bulkaudio."))
+    for name in (*FOREIGN, *found):
+        if not name.startswith(OPTIONAL) and not name.endswith("__main__"):
+            importlib.import_module(name)
 
 
 def _supervise(connection: socket.socket, clock: _Clock) -> int:
