@@ -159,7 +159,9 @@ class FolderBucket:
 
     def _tell(self, key: str, facts: Mapping[str, str]) -> None:
         if self.keeps_facts:
-            (self._facts / quote(key, safe="")).write_text(json.dumps(dict(facts)))
+            # As a store does: whoever is killed meanwhile leaves all of it, or nothing.
+            text = json.dumps(dict(facts)).encode()
+            self._written(text).replace(self._facts / quote(key, safe=""))
 
     def _found(self, key: str) -> Found | None:
         facts: dict[str, Any] = {}
