@@ -289,19 +289,25 @@ async def _open_ledger(root: Path, elsewhere: Elsewhere | None) -> Ledger:
     return await Ledger.open(path, is_new_allowed=await LocalStore.is_empty(root))
 
 
-async def check_unclaimed(root: Path, elsewhere: Elsewhere | None) -> bool:
+async def check_unclaimed(
+    root: Path, elsewhere: Elsewhere | None, *, is_patient: bool = True
+) -> bool:
     """
     Let no ledger begin where an archive has lost its own; return whether there is one.
 
+    Args:
+        is_patient: An object store that does not answer is asked again, for some minutes.
+
     Raises:
         LedgerError: It is lost.
+        StorageError: The object store cannot be asked.
     """
     path = root / STATE_FOLDER / LEDGER_FILE
     if elsewhere is None or not await LocalStore.is_empty(root):
         return True
     if not await asyncio.to_thread(is_absent, path):
         return True
-    if not await is_unused(elsewhere):
+    if not await is_unused(elsewhere, is_patient=is_patient):
         raise LedgerError(
             f"there is an archive at {elsewhere.url}, and its ledger is not in {root}",
             fix="if another folder has it, give that as --state-dir; if it is lost, make it anew, "

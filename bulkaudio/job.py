@@ -7,15 +7,23 @@ key before the disk, and all of them before the first request.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 
-from bulkaudio.archive import Identity, OpenArchive, is_archive, open_archive, redacted_of
+from bulkaudio.archive import (
+    Identity,
+    OpenArchive,
+    check_unclaimed,
+    is_archive,
+    open_archive,
+    redacted_of,
+)
 from bulkaudio.assembly import connection_of, find_keys, gate_of, require, scope_of
 from bulkaudio.conduct import SLOTS_PIN, Muster, RunResult, Watch, Work, conduct, slots_of
-from bulkaudio.errors import BulkAudioError, UsageError
+from bulkaudio.errors import BulkAudioError, StorageError, UsageError
 from bulkaudio.events import Emit, Noted
 from bulkaudio.gate import COLD_SLOTS, Gate
 from bulkaudio.ledger.ledger import LEFT, Ledger
@@ -53,6 +61,7 @@ from bulkaudio.sources.csv_file import CsvSource
 from bulkaudio.sources.listing import ListingMeans, ListingPlan, ListingSource
 from bulkaudio.stopper import Stopper
 from bulkaudio.stores.address import words_of
+from bulkaudio.stores.opening import find_elsewhere
 
 
 async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
@@ -69,8 +78,7 @@ async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
     muster = None if request.cluster is None else muster_of(request.cluster)
     csv = await open_csv(request)
     try:
-        if not await asyncio.to_thread(is_archive, request.place.out):
-            check_first(request, region)
+        await check_beginning(request, region)
         keys = await asyncio.to_thread(request.find_keys, region) if region else None
         async with open_archive(
             request.place.out,
@@ -118,8 +126,32 @@ async def _with_report(
     return result
 
 
-def check_first(request: DownloadRequest, region: str | None) -> None:
-    """Refuse what a first run lacks before it leaves so much as a folder behind."""
+async def check_beginning(request: DownloadRequest, region: str | None) -> bool:
+    """
+    Refuse what a first run lacks before it leaves so much as a folder behind.
+
+    Returns:
+        Whether it is one: nothing was begun on this machine.
+
+    Raises:
+        UsageError: Naming what is missing.
+        LedgerError: There is an archive in the object store, whose lost ledger remembers that.
+    """
+    place = request.place
+    if await asyncio.to_thread(is_archive, place.out):
+        return False
+    try:
+        _check_first(request, region)
+    except UsageError:
+        # Only a nightly line leaves this out. A store that cannot be asked is no better answer.
+        with suppress(StorageError):
+            elsewhere = await find_elsewhere(place.out, place.elsewhere)
+            await check_unclaimed(place.out, elsewhere, is_patient=False)
+        raise
+    return True
+
+
+def _check_first(request: DownloadRequest, region: str | None) -> None:
     require(region, "--region")
     require(request.agent, "--agent")
     if request.has_csv:

@@ -21,7 +21,6 @@ from bulkaudio.archive import (
     begins_anew,
     check_pins,
     check_unclaimed,
-    is_archive,
     layout_of,
     redacted_of,
 )
@@ -32,7 +31,7 @@ from bulkaudio.events import Emit, Noted, Planned
 from bulkaudio.forecast import Held, Limits
 from bulkaudio.foretold import Foretold, Gathering, lengths_of
 from bulkaudio.gate import COLD_SLOTS
-from bulkaudio.job import backlog_of, check_dates, check_first, memory_of, open_csv
+from bulkaudio.job import backlog_of, check_beginning, check_dates, memory_of, open_csv
 from bulkaudio.ledger.readonly import ReadOnlyLedger
 from bulkaudio.listings import Errand, errands, left_behind
 from bulkaudio.model import Batch, Direction, Plan, Status
@@ -72,9 +71,7 @@ async def rehearse(request: DownloadRequest, tally: Tally, emit: Emit) -> Foreto
     async with AsyncExitStack() as stack:
         if csv is not None:
             stack.push_async_callback(csv.aclose)
-        is_new = not await asyncio.to_thread(is_archive, request.place.out)
-        if is_new:
-            check_first(request, region)
+        is_new = await check_beginning(request, region)
         elsewhere = await find_elsewhere(request.place.out, request.place.elsewhere)
         await check_unclaimed(request.place.out, elsewhere)
         ledger = await stack.enter_async_context(glanced(request.place.out))

@@ -34,7 +34,7 @@ def download(options: DownloadOptions = DEFAULTS) -> int:
 def summary_of(options: DownloadOptions, sentries: "Sentries | None" = None) -> "Summary":
     """Do the run, with its progress and signals, and sum it up; errors are in the summary."""
     from bulkaudio.cli.failure import unexpected
-    from bulkaudio.cli.places import likely_folder
+    from bulkaudio.cli.places import likely_place
     from bulkaudio.cli.result import EarlyEnd
     from bulkaudio.cli.sentries import Sentries
     from bulkaudio.errors import BulkAudioError
@@ -49,10 +49,9 @@ def summary_of(options: DownloadOptions, sentries: "Sentries | None" = None) -> 
         error = caught if isinstance(caught, BulkAudioError) else unexpected(caught)
         from bulkaudio.stores.address import store_of
 
-        archive = likely_folder(options.where.out, options.where.state_dir)
-        early = EarlyEnd(
-            error=error, started_at=started_at, archive=archive, store=store_of(archive)
-        )
+        archive, asked = likely_place(options.where.out, options.where.state_dir)
+        store = store_of(archive, asked)
+        early = EarlyEnd(error=error, started_at=started_at, archive=archive, store=store)
         return Summary.of(early, tally)
 
 

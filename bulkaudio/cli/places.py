@@ -43,11 +43,18 @@ def likely_folder(
     out: str | None, state_dir: str | None, environ: Mapping[str, str] = os.environ
 ) -> Path:
     """Return the same for what is told of a run that is going to be refused."""
+    return likely_place(out, state_dir, environ)[0]
+
+
+def likely_place(
+    out: str | None, state_dir: str | None, environ: Mapping[str, str] = os.environ
+) -> "tuple[Path, Elsewhere | None]":
+    """Return it with the address that was asked for."""
     try:
-        return folder_of(out, state_dir, environ)
+        return place_of(out, state_dir, environ) if out else (Path(), None)
     except UsageError:
         # Not repeated: people paste addresses with their keys in them.
-        return Path() if "://" in (out or "") else Path(out or "")
+        return Path() if "://" in (out or "") else Path(out or ""), None
 
 
 def state_folder(text: str, environ: Mapping[str, str] = os.environ) -> Path:

@@ -75,9 +75,9 @@ def try_elsewhere(elsewhere: Elsewhere) -> "Trial":
     return cast("Trial", _objects("trial").try_bucket(elsewhere))
 
 
-async def is_unused(elsewhere: Elsewhere) -> bool:
+async def is_unused(elsewhere: Elsewhere, *, is_patient: bool = True) -> bool:
     """Whether no archive is at that address: only then may a ledger begin."""
-    found: bool = await _objects().is_unused(elsewhere)
+    found: bool = await _objects().is_unused(elsewhere, is_patient=is_patient)
     return found
 
 

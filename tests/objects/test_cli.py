@@ -157,6 +157,19 @@ async def test_a_state_folder_is_of_one_address(tmp_path: Path) -> None:
         assert f"{folder} holds recordings of its own" in ended.stderr
 
 
+@pytest.mark.parametrize("fault", [(), ("names", "")])
+async def test_a_first_run_that_lacks_something(tmp_path: Path, fault: tuple[str, ...]) -> None:
+    """It hears that, whether the bucket is empty or does not answer; programs hear for which one."""
+    async with Desk.at(tmp_path) as desk:
+        desk.fault = fault
+        ended = await desk.run("download", "--out", ADDRESS, "--json")
+        assert ended.code == 2
+        assert "--region" in ended.stderr
+        summary = line_of(ended)
+        assert (summary["store"], summary["archive"]) == (ADDRESS, str(desk.usual))
+        assert not desk.usual.exists()
+
+
 @pytest.mark.parametrize("words", [(), ("--store-endpoint", ENDPOINT)])
 async def test_a_lost_state_folder(tmp_path: Path, words: tuple[str, ...]) -> None:
     """Everybody says how to make it anew, and then nothing is fetched again."""
@@ -169,6 +182,11 @@ async def test_a_lost_state_folder(tmp_path: Path, words: tuple[str, ...]) -> No
         assert ended.code == 6
         assert f"{way}\n" in ended.stderr
         assert desk.asked() == asked
+        # What it remembers, a nightly line leaves out.
+        for command in ("download", "plan"):
+            ended = await desk.run(command, "--out", ADDRESS, *words)
+            assert ended.code == 6, ended.stderr
+            assert f"{way}\n" in ended.stderr
         ended = await desk.run("status", ADDRESS)
         assert ended.code == 2
         assert f"bulkaudio rebuild {ADDRESS}" in ended.stderr

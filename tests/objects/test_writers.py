@@ -117,7 +117,8 @@ async def test_a_second_state_folder(tmp_path: Path) -> None:
 async def test_two_that_begin_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both find nothing there; the first part has room for one."""
 
-    async def yes(_: Elsewhere) -> bool:
+    async def yes(_: Elsewhere, *, is_patient: bool) -> bool:
+        assert is_patient
         return True
 
     monkeypatch.setattr(archive_room, "is_unused", yes)

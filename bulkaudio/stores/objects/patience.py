@@ -51,6 +51,9 @@ class Patience:
         return random.uniform(0, min(self.cap_s, base * 2.0**number))  # noqa: S311  jitter
 
 
+HASTY = Patience(attempts=2, total_s=20.0)
+
+
 def attempted(request: Callable[[], T]) -> T:
     """Do one request; raises `RequestFailed` for whatever obstore raises."""
     try:

@@ -28,6 +28,7 @@ from bulkaudio.stores.objects.manifest import Journal, Manifest
 from bulkaudio.stores.objects.notes import Notes
 from bulkaudio.stores.objects.objects import Listed, Objects
 from bulkaudio.stores.objects.parts import MANIFEST_FOLDER, Entry
+from bulkaudio.stores.objects.patience import HASTY
 from bulkaudio.stores.objects.reading import ObjectReader, open_bucket
 from bulkaudio.stores.objects.things import Found
 from bulkaudio.stores.objects.uploads import Uploads
@@ -239,12 +240,12 @@ class ObjectStore(ObjectReader):
             raise
 
 
-async def is_unused(elsewhere: Elsewhere) -> bool:
+async def is_unused(elsewhere: Elsewhere, *, is_patient: bool = True) -> bool:
     """Whether no archive is there: only then may a ledger begin."""
 
     def look() -> bool:
         url = elsewhere.url
-        bucket = open_bucket(elsewhere)
+        bucket = open_bucket(elsewhere, patience=None if is_patient else HASTY)
         objects = Objects(url, Layout.parse(DEFAULT_LAYOUT), lambda: bucket)
         has_manifest = any(bucket.names(url.key(MANIFEST_FOLDER)))
         return not has_manifest and not any(

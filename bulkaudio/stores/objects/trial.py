@@ -8,11 +8,9 @@ from bulkaudio.errors import BucketAuthError
 from bulkaudio.settings import Elsewhere
 from bulkaudio.stores.objects.connect import endpoint_of
 from bulkaudio.stores.objects.origin import origin_of
-from bulkaudio.stores.objects.patience import Patience
+from bulkaudio.stores.objects.patience import HASTY
 from bulkaudio.stores.objects.reading import open_bucket
 from bulkaudio.stores.objects.things import Conditions
-
-HASTY = Patience(attempts=2, total_s=20.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
