@@ -97,6 +97,7 @@ class Survey:
     directions: set[Direction] = field(default_factory=set)
     has_metadata: bool = False
     outcomes: list[Outcome] = field(default_factory=list)
+    suspects: list[Finding] = field(default_factory=list)
 
     async def walk(self, store: ArchiveStore, ledger: Ledger) -> None:
         """Look at every file of the archive, and bring the whole ones to the ledger."""
@@ -114,6 +115,7 @@ class Survey:
             names = [each for each in await self._unfamiliar(listed, ledger) if each not in own]
             ours = [(PurePosixPath(name), recording) for name, recording in self._sort(names)]
             await read_page(ours, lambda each: each[0], store, self._take)
+            await self._judge(ledger, is_all_known=bool(told) and not self.faults)
             if self.restored.tombstones:
                 await self._condemn(ledger)
             surplus = await ledger.take_up(self.outcomes, datetime.now(UTC))
@@ -187,6 +189,22 @@ class Survey:
                     )
             await ledger.reopen([row.recording for row in rows], Reason.DAMAGED)
 
+    async def _judge(self, ledger: Ledger, *, is_all_known: bool) -> None:
+        """Call damage what may have been a recording; what nobody was told of never was one."""
+        suspects = list(self.suspects)
+        self.suspects.clear()
+        known = None
+        if suspects and is_all_known:
+            # Saved ones have been compared already.
+            unsaved = await ledger.unsaved([each.recording for each in suspects])
+            known = {(each.conversation_id, each.direction) for each in unsaved}
+        for each in suspects:
+            name = each.recording.conversation_id, each.recording.direction
+            if known is None or name in known:
+                self._find(each)
+            else:
+                self._leave_alone(str(each.path))
+
     def _find(self, finding: Finding) -> None:
         self.damaged_count += 1
         if len(self.damaged) < FINDINGS_KEPT:
@@ -256,7 +274,11 @@ class Survey:
         else:
             self._leave(path, recording, found)
         self.on_progress(
-            Progress(adopted=self.adopted, bytes=self.bytes, damaged=self.damaged_count)
+            Progress(
+                adopted=self.adopted,
+                bytes=self.bytes,
+                damaged=self.damaged_count + len(self.suspects),
+            )
         )
 
     def _adopt(self, outcome: Outcome, size_bytes: int) -> None:
@@ -269,4 +291,4 @@ class Survey:
         damage = Damage.PROOF if is_file else Damage(found.sight.value)
         flaw = "" if isinstance(found.proof, Audio) else found.proof.value
         detail = flaw if is_file else found.detail or ""
-        self._find(Finding(recording=recording, path=path, damage=damage, detail=detail))
+        self.suspects.append(Finding(recording=recording, path=path, damage=damage, detail=detail))

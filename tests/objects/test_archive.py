@@ -168,6 +168,28 @@ async def test_a_rebuild_holds_what_was_told_to_what_is_there(tmp_path: Path) ->
         await cloud.heal()
 
 
+async def test_a_stranger_under_the_name_of_a_recording(tmp_path: Path) -> None:
+    """Nobody was told of it, and it is none: unknown, to `verify` and to `rebuild`."""
+    async with Cloud.at(tmp_path) as cloud:
+        assert (await cloud.download()).code == 0
+        stranger, cut = "combined/stranger.wav", min(cloud.truth)
+        cloud.bucket.spoil(stranger, b"no sound")
+        verified = summary_of(await cloud.looked("verify", cloud.state, "--json"))
+        cloud.lose_state()
+        rebuilt = summary_of(await cloud.looked("rebuild", cloud.state, "--json"))
+        for told in (verified, rebuilt):
+            assert (told["exit_code"], told["unknown"], told["damaged"]) == (0, [stranger], [])
+        # Where not everything is known that was told, it may have been one.
+        cloud.bucket.spoil(str(part_path(cloud.shelf().told[1])), None)
+        cloud.bucket.spoil(cut, b"no sound")
+        cloud.lose_state()
+        ended = await cloud.looked("rebuild", cloud.state, "--json")
+        assert ended.code == 7
+        told = summary_of(ended)
+        assert {each["path"] for each in told["damaged"]} == {stranger, cut}
+        assert told["unknown"] == []
+
+
 async def test_a_part_that_is_missing(tmp_path: Path) -> None:
     """It is said, the listing of objects makes up for it, and the next run tells everything anew."""
     async with Cloud.at(tmp_path) as cloud:
