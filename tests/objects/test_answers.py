@@ -80,7 +80,7 @@ MODIFIED = "Sun, 22 Nov 2026 06:00:00 GMT"
         (refused("SignatureDoesNotMatch"), "403 SignatureDoesNotMatch", "not this store's"),
         (refused("ExpiredToken", 400), "400 ExpiredToken", "have run out"),
         (refused("RequestTimeTooSkewed"), "403 RequestTimeTooSkewed", "clock"),
-        (Answer(status=401), "401", "let these credentials"),
+        (Answer(status=401), "401", "see that they are right"),
     ],
 )
 def test_a_refusal_ends_at_once(
@@ -115,6 +115,40 @@ def test_a_wrong_place_is_said(
         open_s3(scripted.endpoint).put(key_of(url), BODY, facts={})
     assert fix in (caught.value.fix or "")
     assert len(scripted.asked) == 1
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        (404, "there is no bucket bulkaudio (404 NoSuchBucket)", "create it, or mend"),
+        (400, "there is no bucket bulkaudio (400 NoSuchBucket)", "create it, or mend"),
+    ],
+)
+def test_a_bucket_that_is_not_there(
+    open_s3: Open, scripted: Between, url: ObjectUrl, case: tuple[int, str, str]
+) -> None:
+    """Whatever the status that a store tells it with, by every request whose answer has a body."""
+    status, told, fix = case
+    scripted.rule = lambda _: refused("NoSuchBucket", status)
+    bucket = open_s3(scripted.endpoint)
+    for ask in (lambda: list(bucket.names("calls")), lambda: bucket.delete([key_of(url)])):
+        with pytest.raises(StorageError, match=re.escape(told)) as caught:
+            ask()
+        assert fix in (caught.value.fix or "")
+
+
+@pytest.mark.parametrize("case", [(403, BucketAuthError), (400, StorageError)])
+def test_a_look_that_is_refused(
+    open_s3: Open, scripted: Between, url: ObjectUrl, case: tuple[int, type[StorageError]]
+) -> None:
+    """Its answer has no body: what to try is said, and where the credentials come from."""
+    status, error = case
+    scripted.rule = lambda _: Answer(status=status)
+    with pytest.raises(error, match=str(status)) as caught:
+        open_s3(scripted.endpoint).head(key_of(url))
+    assert "doctor, with the same --out" in (caught.value.fix or "")
+    if error is BucketAuthError:
+        assert "the credentials come from AWS_ACCESS_KEY_ID" in caught.value.message
 
 
 def test_nobody_there(open_s3: Open) -> None:

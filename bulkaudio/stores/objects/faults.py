@@ -6,6 +6,7 @@ that repeat what was signed. Of all that only a status, the store's own code and
 on, and nothing is chained: a traceback would print the rest.
 """
 
+import os
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -20,6 +21,7 @@ from obstore.exceptions import (
 from bulkaudio.errors import AND_AGAIN, BucketAuthError, StorageError, UntrustedStoreError
 from bulkaudio.naming import printable
 from bulkaudio.object_url import ObjectUrl
+from bulkaudio.stores.objects.origin import origin_of
 
 OBSTORE_ERRORS = (BaseError, OSError, NotImplementedError, ValueError)
 """All that its calls raise; a missing object is a `FileNotFoundError`."""
@@ -131,8 +133,11 @@ def fault_of(error: Exception) -> Fault:
 
 
 def _by_type(error: Exception) -> Kind | None:
+    # Some stores tell it with another status than 404.
+    if _names_no_bucket(str(error)):
+        return Kind.NO_BUCKET
     if isinstance(error, FileNotFoundError):
-        return Kind.NO_BUCKET if _names_no_bucket(str(error)) else Kind.MISSING
+        return Kind.MISSING
     return next((kind for type_, kind in _TYPES.items() if isinstance(error, type_)), None)
 
 
@@ -189,6 +194,10 @@ _FIXES = {
     Kind.BUSY: f"lower --concurrency, {AND_AGAIN}",
     Kind.PASSING: f"see whether the store can be reached, {AND_AGAIN}",
 }
+_UNSAID = (
+    "check the address, the endpoint, the region and the credentials: doctor, with the same --out, "
+    "tries them one by one"
+)
 _CLASSES = {
     Kind.KEYLESS: BucketAuthError,
     Kind.REFUSED: BucketAuthError,
@@ -206,7 +215,10 @@ def storage_error(fault: Fault, what: str, url: ObjectUrl) -> StorageError:
         )
     error = _CLASSES.get(fault.kind, StorageError)
     place = f"{url.scheme}://{url.bucket}"
-    return error(f"{what} in {place} failed: {fault}", fix=_fix(fault, url))
+    words = f"{what} in {place} failed: {fault}"
+    if fault.kind is Kind.REFUSED:
+        words += f"; the credentials come from {origin_of(url, os.environ)}"
+    return error(words, fix=_fix(fault, url))
 
 
 def _fix(fault: Fault, url: ObjectUrl) -> str:
@@ -216,6 +228,8 @@ def _fix(fault: Fault, url: ObjectUrl) -> str:
         return _fix_of_refusal(fault)
     if fault.code in _OF_REGION or "region" in fault.words:
         return _REGION
+    if fault.code is None and fault.kind is Kind.FINAL:
+        return _UNSAID
     return _FIXES.get(fault.kind, "see what the store's own log says of this request")
 
 
@@ -226,6 +240,12 @@ def _fix_of_refusal(fault: Fault) -> str:
         return f"the credentials are not this store's: mend them {AND_AGAIN}"
     if fault.code in _REFUSALS:
         return f"the credentials have run out: renew them {AND_AGAIN}"
+    if fault.code is None:
+        # An answer to a look has no body that could say more.
+        return (
+            "see that they are right, are this bucket's, and may list it and get, put and delete "
+            f"objects below the prefix; doctor, with the same --out, says more; {AND_AGAIN}"
+        )
     return (
         "let these credentials list the bucket and get, put and delete objects below the prefix, "
         f"{AND_AGAIN}"

@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from bulkaudio.errors import BucketAuthError
 from bulkaudio.settings import Elsewhere
 from bulkaudio.stores.objects.connect import endpoint_of
 from bulkaudio.stores.objects.origin import origin_of
@@ -36,11 +35,7 @@ def try_bucket(elsewhere: Elsewhere) -> Trial:
     endpoint = endpoint_of(elsewhere.url, elsewhere.endpoint, os.environ)
     parts = urlsplit(endpoint or "")
     origin = origin_of(elsewhere.url, os.environ)
-    try:
-        conditions = bucket.probe()
-    except BucketAuthError as error:
-        words = f"{error.message}; the credentials come from {origin}"
-        raise BucketAuthError(words, fix=error.fix) from None
+    conditions = bucket.probe()
     return Trial(
         origin=origin,
         server=parts.netloc or f"the cloud's own ({elsewhere.url.scheme})",
