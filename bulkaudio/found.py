@@ -52,6 +52,8 @@ class Report:
             ledger could still be read, or had told it elsewhere.
         is_listed: That old ledger had told of a listing that came to its end.
         faults: What was wrong with what was told elsewhere.
+        is_register_whole: All the same, every erasure and every hold is known.
+        teller: Who told it there last, and when; None: nobody says, or it is not elsewhere.
     """
 
     adopted: int
@@ -68,6 +70,8 @@ class Report:
     remembered: Mapping[str, str]
     is_listed: bool = False
     faults: tuple[str, ...] = ()
+    is_register_whole: bool = True
+    teller: tuple[str, datetime] | None = None
 
     @property
     def is_clean(self) -> bool:
@@ -84,6 +88,8 @@ class Survey:
     layout: Layout = field(default_factory=lambda: Layout.parse(DEFAULT_LAYOUT))
     is_listed: bool = False
     faults: tuple[str, ...] = ()
+    is_register_whole: bool = True
+    teller: tuple[str, datetime] | None = None
     order: str = field(default_factory=lambda: Order.mine("found again by rebuild").to_json())
     restored: Restored = field(default_factory=Restored)
     condemned: int = 0
@@ -243,6 +249,8 @@ class Survey:
             remembered=pins,
             is_listed=self.is_listed,
             faults=self.faults,
+            is_register_whole=self.is_register_whole,
+            teller=self.teller,
         )
 
     def _sort(self, names: Sequence[str]) -> Sequence[tuple[str, Recording]]:

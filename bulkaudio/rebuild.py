@@ -150,7 +150,6 @@ async def _fill(
             store: ArchiveStore = await LocalStore.open(root, layout=survey.layout)
         else:
             store = await open_elsewhere(root, elsewhere, survey.layout)
-            await store.within(partial(write_address, elsewhere=elsewhere))
         stack.push_async_callback(store.aclose)
         await survey.walk(store, ledger)
     return pins
@@ -160,8 +159,13 @@ async def _learn(ledger: Ledger, root: Path, elsewhere: Elsewhere, survey: "Surv
     """Bring the ledger what the lost one had told beside the recordings."""
     store = await open_elsewhere(root, elsewhere, survey.layout)
     try:
+        # First: what is learnt is kept there, and a rebuild that is refused is tried again.
+        await store.within(partial(write_address, elsewhere=elsewhere))
         history = await store.learn(ledger.restoring.take)
-        survey.faults = tuple(history.chain.faults)
+        if not history.is_register_whole and not survey.is_forced:
+            raise history.damaged()
+        survey.faults, survey.is_register_whole = history.faults, history.is_register_whole
+        survey.teller = history.teller
         # What is told is known there; what is found from here on is to be told by the next run.
         await ledger.journal.begin()
         mark = await store.within(lambda _: history.mark())

@@ -98,6 +98,7 @@ class Step(StrEnum):
     """No call that can fail: the object is there, and nobody knows yet."""
     OBJECT_ERASE = "bulkaudio.object.erase"
     OBJECT_ERASED = "bulkaudio.object.erased"
+    REGISTER_COPY = "bulkaudio.register.copy"
     PART_PUT = "bulkaudio.part.put"
     PART_KEPT = "bulkaudio.part.kept"
     """The like of a part of the manifest."""

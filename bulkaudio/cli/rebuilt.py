@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bulkaudio.interrupted import finishing
 from bulkaudio.ledger.journal import STORE_PIN
 from bulkaudio.model import Direction
 from bulkaudio.naming import printable
+from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, plural
 from bulkaudio.remember import LISTING_PIN
@@ -42,6 +44,16 @@ MISSING = (
     "What is missing is fetched by the next download. What is damaged stays where it is: move or delete "
     "those objects, then download them again."
 )
+
+
+KNOWN = "What was erased and what is held is known all the same."
+FORGOTTEN = (
+    "What was erased or held may be forgotten: erase and hold it again, from the receipts, before that "
+    "download."
+)
+
+RECENTLY = timedelta(minutes=5)
+"""A run tells at least this often while it has anything to tell."""
 
 
 def rebuild_view() -> Counting[Progress]:
@@ -91,6 +103,9 @@ class Rebuilt:
             "has_metadata": report.has_metadata,
             "listing_known": report.is_listed,
             "manifest_faults": list(report.faults[:MAX_LISTED]),
+            "erasures_known": report.is_register_whole,
+            "manifest_writer": report.teller and report.teller[0],
+            "manifest_written_at": report.teller and utc_text(report.teller[1]),
             "remembered": {name: known[name] for name in IDENTITY if name in known},
         }
 
@@ -118,6 +133,7 @@ class Rebuilt:
         if report.set_aside:
             yield Text(f"The old ledger is kept as {self.archive / report.set_aside[0]}")
         yield from _fault_lines(report)
+        yield from _teller_lines(report, datetime.now(UTC))
         yield from _open_lines(report)
         words = " \\\n      ".join(_words_of_next(self.archive, report))
         yield Text(f"  $ {program()} download {words}")
@@ -147,12 +163,27 @@ def _fault_lines(report: Report) -> Iterator[Text]:
         return
     named = "; ".join(map(printable, report.faults[:SHOWN]))
     more = " …" if len(report.faults) > SHOWN else ""
+    erased = KNOWN if report.is_register_whole else FORGOTTEN
     yield Text(
         f"What the ledger had told beside the recordings is not whole: {named}{more}. The objects "
-        "themselves were looked through, too; the next download tells everything anew. What was erased "
-        "or held may be forgotten: erase and hold it again, from the receipts, before that download.",
+        f"themselves were looked through, too; the next download tells everything anew. {erased}",
         style="yellow",
     )
+
+
+def _teller_lines(report: Report, now: datetime) -> Iterator[Text]:
+    """Say who wrote there last: it may be another machine, which goes on."""
+    if report.teller is None:
+        return
+    writer, at = report.teller
+    words = f"The last that told of this archive was {printable(writer)}, {utc_text(at)}."
+    if now - at < RECENTLY:
+        yield Text(
+            f"{words} Should a run be going on there, let it end and let only one machine write here.",
+            style="yellow",
+        )
+    else:
+        yield Text(words)
 
 
 def _open_lines(report: Report) -> Iterator[Text]:

@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ Entry = Mapping[str, Any]
 
 def append(folders: Folders, entries: Sequence[Entry]) -> None:
     """Add lines; durable when this returns."""
-    text = "".join(json.dumps(entry, separators=(",", ":")) + "\n" for entry in entries).encode()
+    text = b"".join(map(line_of, entries))
     with folders.opened((STATE_FOLDER,)) as folder_fd:
         reach(Step.REGISTER_OPEN)
         fd = _open(folder_fd)
@@ -94,7 +95,7 @@ def read(folders: Folders, *, is_lenient: bool = False) -> Iterator[Entry]:
         number = 0
         while line := file.readline(LINE_BYTES):
             number += 1
-            entry = _entry(line)
+            entry = entry_of(line)
             if entry is not None:
                 yield entry
             elif (line.endswith(b"\n") or len(line) == LINE_BYTES) and not is_lenient:
@@ -102,8 +103,14 @@ def read(folders: Folders, *, is_lenient: bool = False) -> Iterator[Entry]:
 
 
 def read_from(folders: Folders, at: int, limit: int) -> tuple[Sequence[Entry], int]:
+    """Return up to `limit` lines behind the first `at` bytes, and where they end."""
+    found = list(islice(following(folders, at), limit))
+    return [entry for entry, _ in found], found[-1][1] if found else at
+
+
+def following(folders: Folders, at: int) -> Iterator[tuple[Entry, int]]:
     """
-    Return up to `limit` lines behind the first `at` bytes, and where they end.
+    Yield every line behind the first `at` bytes, each with where it ends.
 
     What nobody can read is left out; a line that is not whole yet is left for later.
     """
@@ -111,21 +118,25 @@ def read_from(folders: Folders, at: int, limit: int) -> tuple[Sequence[Entry], i
         with folders.opened((STATE_FOLDER,)) as folder_fd:
             fd = open_for_reading(REGISTER_FILE, folder_fd)
     except FileNotFoundError:
-        return (), at
+        return
     if fd is None:
         raise damaged(folders.root, "it is no regular file")
-    entries: list[Entry] = []
     with os.fdopen(fd, "rb") as file:
         file.seek(at)
-        while len(entries) < limit and (line := file.readline()).endswith(b"\n"):
+        while (line := file.readline()).endswith(b"\n"):
             at += len(line)
-            entry = _entry(line)
+            entry = entry_of(line)
             if entry is not None:
-                entries.append(entry)
-    return entries, at
+                yield entry, at
 
 
-def _entry(line: bytes) -> Entry | None:
+def line_of(entry: Entry) -> bytes:
+    """Write a line."""
+    return f"{json.dumps(entry, separators=(',', ':'))}\n".encode()
+
+
+def entry_of(line: bytes) -> Entry | None:
+    """Read a line with its end; None when nobody can."""
     if not line.endswith(b"\n"):
         return None
     try:

@@ -289,18 +289,27 @@ async def test_a_listing_goes_on_after_a_rebuild(tmp_path: Path) -> None:
 
 
 async def test_a_spoilt_manifest_is_named(tmp_path: Path) -> None:
-    """The objects make up for it."""
+    """The objects make up for it, and its copy for the register."""
     async with Desk.at(tmp_path) as desk:
         assert (await desk.download()).code == 0
+        await desk.well("hold", ADDRESS, "add", "--id", desk.ids[0])
         shutil.rmtree(desk.usual)
-        parts = [name for name in desk.bucket().objects() if name.endswith(".jsonl")]
+        parts = sorted(name for name in desk.bucket().objects() if "/manifest/" in name)
         desk.bucket().spoil(parts[-1], b"spoilt\n")
         ended = await desk.run("rebuild", ADDRESS)
         assert ended.code == 7, ended.stderr
-        assert has(ended.stdout, "What was erased or held may be forgotten")
+        assert has(ended.stdout, "What was erased and what is held is known all the same")
         assert has(ended.stdout, "What the ledger had told beside the recordings is not whole: ")
         assert Path(parts[-1]).name in ended.stdout
         assert has(ended.stdout, f"{len(desk.ids)} recordings taken up")
+        assert has(ended.stdout, "1 conversation held, as before")
+        desk.bucket().spoil(".bulkaudio/register/00000001.jsonl", None)
+        shutil.rmtree(desk.usual)
+        ended = await desk.run("rebuild", ADDRESS)
+        assert ended.code == 6, ended.stderr
+        ended = await desk.run("rebuild", ADDRESS, "--force")
+        assert ended.code == 7, ended.stderr
+        assert has(ended.stdout, "What was erased or held may be forgotten")
 
 
 async def test_a_receipt_says_what_a_bucket_keeps(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ FIRST_RUN = (
 
 PURGE = (
     *(Step.OBJECT_ERASE, Step.OBJECT_ERASED, Step.GENERATION_MARK, Step.GENERATION_CLEAN),
-    *(Step.PART_PUT, Step.PART_KEPT, Step.REGISTER_WRITE, Step.LEDGER_COMMITTED),
+    *(Step.PART_PUT, Step.PART_KEPT, Step.REGISTER_WRITE, Step.REGISTER_COPY),
+    Step.LEDGER_COMMITTED,
 )
 
 
@@ -74,7 +75,13 @@ async def test_first_run(tmp_path: Path, step: Step, action: Action) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "number"), [(Step.OBJECT_ERASED, 1), (Step.GENERATION_MARK, 1), (Step.PART_KEPT, 3)]
+    ("step", "number"),
+    [
+        (Step.OBJECT_ERASED, 1),
+        (Step.GENERATION_MARK, 1),
+        (Step.PART_KEPT, 3),
+        (Step.REGISTER_COPY, 1),
+    ],
 )
 async def test_some_kills_of_a_purge(tmp_path: Path, step: Step, number: int) -> None:
     """Whatever opens the archive next brings it to its end."""

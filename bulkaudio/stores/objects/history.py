@@ -1,12 +1,14 @@
 """Reading a manifest from its beginning, for a ledger that is made anew. Everything here blocks."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
+from pathlib import PurePosixPath
 
+from bulkaudio.errors import StorageError
 from bulkaudio.stores import register
-from bulkaudio.stores.disk import Folders
+from bulkaudio.stores.disk import STATE_FOLDER, Folders
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.marks import Mark, Standing
 from bulkaudio.stores.objects.parts import (
@@ -17,9 +19,9 @@ from bulkaudio.stores.objects.parts import (
     Shelf,
     part_path,
 )
+from bulkaudio.stores.objects.register_copy import Reading, add, digests, take_in
 
 REGISTER = "register"
-LINES_PER_LOOK = 1000
 
 
 @dataclass(slots=True)
@@ -35,20 +37,55 @@ class History:
     folders: Folders
     chain: Chain = field(default_factory=Chain)
     _shelf: Shelf = field(init=False)
+    _copy: Reading = field(init=False)
     _had_register: bool = field(init=False)
 
     def entries(self) -> Iterator[Sequence[Entry]]:
         """Yield what the manifest tells, a part at a time."""
         self._shelf = shelf_of(self.bucket)
-        known = _digests(self.folders)
-        self._had_register = bool(known)
+        self._had_register = bool(digests(self.folders))
+        self._copy = take_in(self.bucket, self.folders)
+        known = digests(self.folders)
+        if self._copy.is_there and not self._shelf.told:
+            self.chain.faults.append("no part of the manifest is there")
         for place in self._shelf.told:
             entries = self.chain.take(place, self._body(place))
-            told = [each[REGISTER] for each in entries if REGISTER in each]
-            missing = [line for line in told if _digest(line) not in known]
-            if missing:
-                register.append(self.folders, missing)
+            add(self.folders, [each[REGISTER] for each in entries if REGISTER in each], known)
             yield [each for each in entries if REGISTER not in each]
+
+    @property
+    def is_register_whole(self) -> bool:
+        """Whether everything is known that was ever erased or held; after `entries`."""
+        if self._shelf.told and not self.chain.faults:
+            return True
+        newest, copy = self.chain.newest, self._copy
+        told = 0 if newest is None else newest.register or 0
+        return copy.is_there and not copy.faults and copy.lines >= told
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is missing or was changed, for people; after `entries`."""
+        return (*self.chain.faults, *self._copy.faults) if self.chain.faults else ()
+
+    @property
+    def teller(self) -> tuple[str, datetime] | None:
+        """Who told the last part that can be read, and when; after `entries`."""
+        newest = self.chain.newest
+        return None if newest is None else (newest.writer, newest.written_at)
+
+    def damaged(self) -> StorageError:
+        """Say what is wrong, and how one goes on."""
+        place = self.bucket.url.key(PurePosixPath(STATE_FOLDER))
+        faults = self.faults
+        more = f", and {len(faults) - 1} more" if len(faults) > 1 else ""
+        first = faults[0] if faults else "nothing is told there"
+        return StorageError(
+            f"what was erased and what is held is told beside the recordings, below {place}/, and that "
+            f"is not whole: {first}{more}",
+            fix="bring it back from the bucket's versions or a backup, or go on without by rebuild "
+            "--force: what is not known then as erased may be fetched again; of recordings that "
+            "another tool has copied there, nothing was ever told, and --force is right",
+        )
 
     def mark(self) -> Mark:
         """Say where to go on from, once everything is read."""
@@ -79,17 +116,3 @@ def shelf_of(bucket: Bucket) -> Shelf:
         for found in page
         if (path := url.path(found.key)) is not None
     )
-
-
-def _digests(folders: Folders) -> set[bytes]:
-    found: set[bytes] = set()
-    at = 0
-    while True:
-        lines, at = register.read_from(folders, at, LINES_PER_LOOK)
-        found.update(map(_digest, lines))
-        if len(lines) < LINES_PER_LOOK:
-            return found
-
-
-def _digest(line: Entry) -> bytes:
-    return sha256(json.dumps(line, sort_keys=True).encode()).digest()[:16]

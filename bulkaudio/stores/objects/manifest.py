@@ -33,6 +33,7 @@ from bulkaudio.stores.objects.parts import (
     mark_path,
     part_path,
 )
+from bulkaudio.stores.objects.register_copy import RegisterCopy
 from bulkaudio.stores.objects.things import Body, Put
 
 T = TypeVar("T")
@@ -99,12 +100,14 @@ class Manifest:
 
     Args:
         folders: Of the state folder, where the register is.
+        copy: Of that register: it is whole before a part is written.
     """
 
     bucket: Bucket
     journal: Journal
     folders: Folders
     run: Runs
+    copy: RegisterCopy
     _mark: Mark = field(default_factory=Mark, init=False)
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
@@ -137,6 +140,7 @@ class Manifest:
         Raises:
             ArchiveBusyError: Somebody else does.
         """
+        await self.run(self.copy.open)
         if self._mark.standing is Standing.SPOILT:
             await self.renew()
         else:
@@ -242,6 +246,7 @@ class Manifest:
             previous=self._mark.sha256,
             writer=f"process {os.getpid()} on {socket.gethostname()}",
             written_at=datetime.now(UTC),
+            register=self.copy.lines,
         )
         text = encode(head, entries)
         return Body(source=text, size=len(text), sha256=sha256(text).hexdigest())

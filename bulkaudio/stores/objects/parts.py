@@ -43,6 +43,7 @@ class Head:
     Attributes:
         previous: SHA-256 of the part before it; None at the beginning.
         writer: Who wrote it, for people.
+        register: So many lines of the register had been copied then; None: it is not told.
     """
 
     generation: int
@@ -50,6 +51,7 @@ class Head:
     previous: str | None
     writer: str
     written_at: datetime
+    register: int | None = None
 
     @property
     def place(self) -> Place:
@@ -70,7 +72,7 @@ def mark_path(generation: int) -> PurePosixPath:
 
 def encode(head: Head, entries: Sequence[Entry]) -> bytes:
     """Write a part."""
-    first = {
+    first: dict[str, object] = {
         "schema": SCHEMA,
         "generation": head.generation,
         "number": head.number,
@@ -78,6 +80,8 @@ def encode(head: Head, entries: Sequence[Entry]) -> bytes:
         "writer": head.writer,
         "written_at": head.written_at.astimezone(UTC).isoformat().replace("+00:00", "Z"),
     }
+    if head.register is not None:
+        first["register"] = head.register
     lines = [json.dumps(each, separators=(",", ":")) for each in (first, *entries)]
     return "".join(f"{line}\n" for line in lines).encode("ascii")
 
@@ -105,6 +109,7 @@ def _head(first: Mapping[str, Any]) -> Head:
         previous=_hash(first["previous"]),
         writer=str(first["writer"]),
         written_at=datetime.fromisoformat(first["written_at"]),
+        register=_lines(first.get("register")),
     )
 
 
@@ -118,6 +123,10 @@ def _count(value: object) -> int:
     if type(value) is not int or value < 1:
         raise PartError("its head has no place in a chain")
     return value
+
+
+def _lines(value: object) -> int | None:
+    return value if type(value) is int and value >= 0 else None
 
 
 def _hash(value: object) -> str | None:
@@ -184,10 +193,12 @@ class Chain:
     Attributes:
         faults: What is missing or was changed, for people.
         last: SHA-256 of the last part.
+        newest: What the last part that can be read says of itself.
     """
 
     faults: list[str] = field(default_factory=list)
     last: str | None = None
+    newest: Head | None = None
     _expected: int = 1
 
     def take(self, place: Place, body: bytes) -> Sequence[Entry]:
@@ -206,6 +217,7 @@ class Chain:
         except PartError as error:
             self.faults.append(f"{name} is damaged: {error}")
             head, entries = None, []
+        self.newest = head or self.newest
         if head is not None and head.place != place:
             self.faults.append(f"{name} was written as {part_path(head.place).name}")
         elif head is not None and not missing and place[1] > 1 and head.previous != self.last:

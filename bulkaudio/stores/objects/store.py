@@ -30,6 +30,7 @@ from bulkaudio.stores.objects.objects import Listed, Objects
 from bulkaudio.stores.objects.parts import MANIFEST_FOLDER, Entry
 from bulkaudio.stores.objects.patience import HASTY
 from bulkaudio.stores.objects.reading import ObjectReader, open_bucket
+from bulkaudio.stores.objects.register_copy import REGISTER_FOLDER, RegisterCopy
 from bulkaudio.stores.objects.things import Found
 from bulkaudio.stores.objects.uploads import Uploads
 from bulkaudio.stores.staging import LocalStaging
@@ -81,7 +82,8 @@ class ObjectStore(ObjectReader):
             ArchiveBusyError: Somebody else writes to this archive.
         """
         folders = await self._desk.within(lambda each: each)
-        manifest = Manifest(self._bucket, journal, folders, self._run_to_its_end)
+        copy = RegisterCopy(self._bucket, folders)
+        manifest = Manifest(self._bucket, journal, folders, self._run_to_its_end, copy)
         await manifest.open()
         await manifest.claim()
         self._manifest = manifest
@@ -211,6 +213,7 @@ class ObjectStore(ObjectReader):
         """Put entries into the register, here and beside the recordings."""
         await self._desk.note(entries)
         if self._manifest is not None:
+            await self._run_to_its_end(self._manifest.copy.keep_up)
             await self._manifest.share(is_whole=False)
 
     async def share_ledger(self) -> None:
@@ -247,8 +250,9 @@ async def is_unused(elsewhere: Elsewhere, *, is_patient: bool = True) -> bool:
         url = elsewhere.url
         bucket = open_bucket(elsewhere, patience=None if is_patient else HASTY)
         objects = Objects(url, Layout.parse(DEFAULT_LAYOUT), lambda: bucket)
-        has_manifest = any(bucket.names(url.key(MANIFEST_FOLDER)))
-        return not has_manifest and not any(
+        told = (MANIFEST_FOLDER, REGISTER_FOLDER)
+        is_told = any(any(bucket.names(url.key(folder))) for folder in told)
+        return not is_told and not any(
             name.endswith(".wav") for page in objects.listed() for name, _ in page
         )
 
