@@ -89,6 +89,7 @@ class Report:
         is_truncated: There is more damage than the report holds: repair, then verify again.
         pages: Reports about the archive in its folder; they are not unknown.
         interruption: An erasure that was killed: its files are neither checked nor unknown.
+        told_faults: What is wrong with what the ledger has told beside the recordings.
     """
 
     checked: int
@@ -100,6 +101,7 @@ class Report:
     is_truncated: bool = False
     pages: tuple[str, ...] = ()
     interruption: Interruption | None = None
+    told_faults: tuple[str, ...] = ()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -177,8 +179,11 @@ async def verify(
     Raises:
         LedgerError: The ledger itself is damaged.
         StorageError: The archive cannot be read by this user, or on this machine.
+        ArchiveBusyError: Another state folder has taken this archive over.
     """
     await ledger.check()
+    # First: a ledger that another one has overtaken would take thousands of recordings for strange.
+    told_faults = await store.audit(await ledger.journal.last_mark())
     totals = await ledger.totals()
     of = sum(total.count for (_, status), total in totals.items() if status is Status.SAVED)
     tally = _Tally(of=of, on_progress=on_progress)
@@ -198,6 +203,7 @@ async def verify(
         is_truncated=tally.damage_count > len(tally.damaged) + len(tally.missing),
         pages=tuple(own),
         interruption=await ledger.erasures.interruption(),
+        told_faults=tuple(told_faults),
     )
 
 

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bulkaudio.interrupted import document, words
+from bulkaudio.naming import printable
 from bulkaudio.observe.progress import View, bar_row
 from bulkaudio.observe.summary import Summary
 from bulkaudio.observe.terminal import Trimmed
@@ -77,16 +78,25 @@ class Findings:
     Attributes:
         set_aside: Where damaged files were moved to, relative to the archive.
         refetch: The run that fetched them again; None without --repair, or with nothing to do.
+        is_told_anew: What the ledger tells beside the recordings was repaired.
     """
 
     archive: Path
     report: Report
     set_aside: Sequence[PurePosixPath] = ()
     refetch: Summary | None = None
+    is_told_anew: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing at all was found to be wrong."""
+        return self.report.is_clean and not self.report.told_faults
 
     @property
     def exit_code(self) -> int:
         """0 when everything is whole, or whole again, and nothing went wrong on the way."""
+        if self.report.told_faults and not self.is_told_anew:
+            return DAMAGE_EXIT_CODE
         if self.report.is_clean:
             return 0
         if self.refetch is None or self.report.is_truncated:
@@ -117,6 +127,8 @@ class Findings:
             "set_aside": [str(path) for path in self.set_aside[:MAX_LISTED]],
             "refetch": self.refetch.document() if self.refetch else None,
             "reports": list(report.pages),
+            "manifest_faults": list(report.told_faults[:MAX_LISTED]),
+            "manifest_told_anew": self.is_told_anew,
             "interrupted_erasure": document(report.interruption),
         }
 
@@ -138,6 +150,10 @@ class Findings:
         if report.unknown_count:
             names = ", ".join(report.unknown[:3]) + (" …" if report.unknown_count > 3 else "")
             yield Text(f"{plural(report.unknown_count, 'unknown file')}, left alone: {names}")
+        if report.told_faults:
+            yield Text(
+                _told_words(report.told_faults, is_repaired=self.is_told_anew), style="yellow"
+            )
         if report.interruption is not None:
             yield Text(words(report.interruption, self.archive), style="bold yellow")
         if self.set_aside:
@@ -147,6 +163,14 @@ class Findings:
             yield Text(_refetch_words(self.refetch, len(report.findings)))
         elif not report.is_clean:
             yield Text("Run verify again with --repair to fetch damaged and missing ones again.")
+
+
+def _told_words(faults: Sequence[str], *, is_repaired: bool) -> str:
+    named = "; ".join(map(printable, faults[:SHOWN])) + (" …" if len(faults) > SHOWN else "")
+    text = f"What the ledger has told beside the recordings was not whole: {named}."
+    if is_repaired:
+        return f"{text} All of it was told anew."
+    return f"{text} Run verify again with --repair to tell it anew, while the ledger is there."
 
 
 def _refetch_words(refetch: Summary, wanted: int) -> str:

@@ -4,7 +4,7 @@ import json as json_text
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from bulkaudio.archive import OpenArchive
     from bulkaudio.cli.findings import Findings, VerifyView
     from bulkaudio.settings import DownloadRequest
-    from bulkaudio.verify import Report
 
 
 @Parameter(name="*")
@@ -81,7 +80,7 @@ def verify(
         failure.tell(findings.refetch.error)
     if options.json:
         print(json_text.dumps(findings.document(), separators=(",", ":")), flush=True)
-    elif options.quiet and findings.report.is_clean:
+    elif options.quiet and findings.is_whole:
         warn_of(findings.report.interruption, archive)
     else:
         console(sys.stdout).print(findings.page())
@@ -99,16 +98,16 @@ async def _look(archive: Path, options: VerifyOptions, view: "VerifyView") -> "F
         return Findings(archive=archive, report=report)
     async with open_archive(archive) as held:
         report = await verify_all(held.ledger, held.store, on_progress=view.see)
-        if report.is_clean:
-            return Findings(archive=archive, report=report)
-        return await _repair(held, report, options, view)
+        if report.told_faults:
+            await held.store.share_ledger_anew()
+        findings = Findings(archive=archive, report=report, is_told_anew=bool(report.told_faults))
+        return findings if report.is_clean else await _repair(held, findings, options, view)
 
 
 async def _repair(
-    held: "OpenArchive", report: "Report", options: VerifyOptions, view: "VerifyView"
+    held: "OpenArchive", findings: "Findings", options: VerifyOptions, view: "VerifyView"
 ) -> "Findings":
     from bulkaudio.assembly import find_keys
-    from bulkaudio.cli.findings import Findings
     from bulkaudio.cli.signals import Signals
     from bulkaudio.conduct import Watch
     from bulkaudio.observe.logs import LogEvents
@@ -118,6 +117,7 @@ async def _repair(
     from bulkaudio.stopper import Stopper
     from bulkaudio.verify import quarantine
 
+    report = findings.report
     request = _request(held.root, options, os.environ)
     # What is missing is told before anything is moved.
     kept = await held.remembered()
@@ -131,9 +131,7 @@ async def _repair(
     view.repair = Bar(tally)
     with signals.handled():
         result = await refetch(held, recordings, request, watch)
-    return Findings(
-        archive=held.root, report=report, set_aside=set_aside, refetch=Summary.of(result, tally)
-    )
+    return replace(findings, set_aside=set_aside, refetch=Summary.of(result, tally))
 
 
 def _request(

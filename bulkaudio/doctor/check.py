@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from bulkaudio.errors import (
+    ArchiveBusyError,
     BulkAudioError,
     HostUnavailableError,
     KeyRefusedError,
@@ -35,8 +36,9 @@ CONFIGURATION = UsageError.exit_code
 KEY = KeyRefusedError.exit_code
 MACHINE = LocalError.exit_code
 HOST = HostUnavailableError.exit_code
+BUSY = ArchiveBusyError.exit_code
 
-WORST_FIRST = (BulkAudioError.exit_code, CONFIGURATION, KEY, MACHINE, HOST)
+WORST_FIRST = (BulkAudioError.exit_code, CONFIGURATION, KEY, MACHINE, HOST, BUSY)
 """The order in which `download` would stumble: what stops it first is what is to be mended first."""
 
 

@@ -2,15 +2,27 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 
-from bulkaudio.archive import check_unclaimed
+from bulkaudio.archive import LEDGER_FILE, check_unclaimed
 from bulkaudio.doctor.check import MACHINE, Check, fail, fail_for, ok, skip, warn
 from bulkaudio.doctor.patience import within
 from bulkaudio.doctor.subject import Subject
-from bulkaudio.errors import BucketAuthError, BulkAudioError, UntrustedStoreError
+from bulkaudio.errors import (
+    ArchiveBusyError,
+    BucketAuthError,
+    BulkAudioError,
+    LedgerError,
+    UntrustedStoreError,
+)
+from bulkaudio.ledger.glance import glance
 from bulkaudio.settings import Elsewhere
-from bulkaudio.stores.opening import find_elsewhere, try_elsewhere
+from bulkaudio.stores.address import words_for
+from bulkaudio.stores.disk import STATE_FOLDER
+from bulkaudio.stores.lock import Glimpse
+from bulkaudio.stores.opening import find_elsewhere, look_over, try_elsewhere
 
 FIND_S, TRY_S = 10.0, 60.0
 
@@ -103,5 +115,39 @@ async def _archive(subject: Subject, elsewhere: Elsewhere) -> Check:
     except TimeoutError:
         return skip(ARCHIVE, f"{elsewhere.url} was not listed within {TRY_S:.0f}s")
     if is_begun:
-        return ok(ARCHIVE, f"the ledger of {elsewhere.url} is in {root}")
+        return await _told(root, elsewhere)
     return ok(ARCHIVE, f"nothing is at {elsewhere.url}: the first download begins there")
+
+
+async def _told(root: Path, elsewhere: Elsewhere) -> Check:
+    """Hold what the ledger remembers to what it has told at the address."""
+    is_there = f"the ledger of {elsewhere.url} is in {root}"
+    try:
+        faults = await within(TRY_S, partial(_faults_of, root, elsewhere))
+    except LedgerError:
+        return ok(ARCHIVE, is_there)  # what is wrong with it, its own check tells
+    except BulkAudioError as error:
+        return fail_for(ARCHIVE, error)
+    except TimeoutError:
+        return skip(ARCHIVE, f"{elsewhere.url} was not listed within {TRY_S:.0f}s")
+    if faults is None:
+        return skip(ARCHIVE, f"{is_there}, and a run holds it")
+    if faults:
+        return warn(
+            ARCHIVE,
+            f"{is_there}; what it has told there is not whole: {'; '.join(faults[:3])}",
+            f"run verify {words_for(root, elsewhere)} --repair, which tells it anew",
+        )
+    return ok(ARCHIVE, f"{is_there}, and what it has told there is whole")
+
+
+def _faults_of(root: Path, elsewhere: Elsewhere) -> Sequence[str] | None:
+    """Look while no run on this machine writes; None when one does."""
+    state = root / STATE_FOLDER
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(Glimpse(state / "lock"))
+        except ArchiveBusyError:
+            return None
+        contents = glance(state / LEDGER_FILE, check_s=0).contents
+        return look_over(elsewhere, None if contents is None else contents.mark, root)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from bulkaudio.ledger.database import check_header, check_identity, check_whole, is_absent
 from bulkaudio.ledger.faults import translated
+from bulkaudio.ledger.journal import mark_in
 from bulkaudio.ledger.ledger import LEFT
 from bulkaudio.ledger.readonly import has_log, readable
 from bulkaudio.ledger.tombs import Interruption, interruption
@@ -34,6 +35,7 @@ class Contents:
         unsettled: Recordings that a later run takes up.
         has_listing: One was finished, or begun, for a run without a start to go on from.
         interruption: An erasure that was killed.
+        mark: How far it was told elsewhere.
     """
 
     pins: Mapping[str, str]
@@ -42,6 +44,7 @@ class Contents:
     unsettled: int
     has_listing: bool
     interruption: Interruption | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,4 +127,5 @@ def _contents(connection: sqlite3.Connection) -> Contents:
         unsettled=sum(totals.get(status, (0, 0))[0] for status in LEFT),
         has_listing=bool(has_listing),
         interruption=interruption(connection),
+        mark=mark_in(connection),
     )

@@ -88,6 +88,15 @@ class Changes:
     is_last: bool
 
 
+def mark_in(connection: sqlite3.Connection) -> str | None:
+    """Return the mark of a ledger that may never have been told anywhere."""
+    query = "SELECT count(*) FROM sqlite_master WHERE name = 'shared'"
+    if not connection.execute(query).fetchone()[0]:
+        return None
+    row = connection.execute("SELECT mark FROM shared").fetchone()
+    return None if row is None else str(row[0])
+
+
 class Journal:
     """The ledger's part in being known elsewhere; every method is one transaction."""
 
@@ -104,6 +113,10 @@ class Journal:
             return None if row is None else str(row[0])
 
         return await self._database.change(make)
+
+    async def last_mark(self) -> str | None:
+        """Return that mark, and change nothing."""
+        return await self._database.read(mark_in)
 
     async def mark(self, text: str) -> None:
         """Remember how far others know the ledger."""

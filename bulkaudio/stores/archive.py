@@ -52,6 +52,18 @@ class ArchiveReader(Protocol):
         """Read, hash and prove what is at a path relative to the archive."""
         ...
 
+    async def audit(self, mark: str | None) -> Sequence[str]:
+        """
+        Say what is wrong with what the ledger has told where the recordings are, if that is elsewhere.
+
+        Args:
+            mark: What the ledger remembers of that.
+
+        Raises:
+            ArchiveBusyError: Another ledger tells of this archive.
+        """
+        ...
+
     def names(self) -> AsyncIterator[Sequence[str]]:
         """Yield, some at a time, every name in the archive that may be a recording."""
         ...

@@ -7,6 +7,7 @@ is an extra of its own, which is imported only here, and only for an archive tha
 """
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -73,6 +74,16 @@ def try_elsewhere(elsewhere: Elsewhere) -> "Trial":
         BulkAudioError: With what is missing.
     """
     return cast("Trial", _objects("trial").try_bucket(elsewhere))
+
+
+def look_over(elsewhere: Elsewhere, mark: str | None, root: Path) -> Sequence[str]:
+    """
+    Say what is missing of what a ledger has told at an address; blocks, and reads one part.
+
+    Raises:
+        ArchiveBusyError: Another ledger tells of that archive since.
+    """
+    return cast("Sequence[str]", _objects("trial").look_over_bucket(elsewhere, mark, root))
 
 
 async def is_unused(elsewhere: Elsewhere, *, is_patient: bool = True) -> bool:

@@ -57,6 +57,10 @@ class LocalReader:
         folders = await asyncio.to_thread(_open, root)
         return LocalReader(folders, ThreadPoolExecutor(READERS, thread_name_prefix="store"), layout)
 
+    async def audit(self, mark: str | None) -> Sequence[str]:  # noqa: ARG002  nothing is elsewhere
+        """Say nothing: the ledger is beside its recordings."""
+        return ()
+
     async def aclose(self) -> None:
         """Let begun work end, then close. May be called again."""
         if self._closing is None:

@@ -15,12 +15,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Protocol, TypeVar
 
-from bulkaudio.errors import ArchiveBusyError
-from bulkaudio.settings import Elsewhere
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores import register
-from bulkaudio.stores.address import words_for
 from bulkaudio.stores.disk import Folders
+from bulkaudio.stores.objects.audit import overtaken, sha256_of
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.history import REGISTER, shelf_of
 from bulkaudio.stores.objects.marks import Mark, Standing
@@ -118,20 +116,21 @@ class Manifest:
         Raises:
             ArchiveBusyError: Somebody else has written here since.
         """
-        self._mark = Mark.from_json(await self.journal.begin())
+        mark = Mark.from_json(await self.journal.begin())
         shelf = await self.run(self._look)
-        await self._resolve(shelf)
-        newest, mark = shelf.newest, self._mark
-        if newest is not None and newest > mark.place:
-            raise self._busy(newest)
-        if mark.number and newest != mark.place:
-            # Somebody removed parts. What they told is here.
-            self._mark = replace(mark, standing=Standing.SPOILT)
-        elif newest == mark.place and await self._sha256_of(newest) != mark.sha256:
-            raise self._busy(newest)
+        newest = shelf.newest
+        if newest is not None:
+            found = await self._sha256_of(newest)
+            if mark.is_overtaken(newest, found):
+                raise overtaken(self.bucket.url, self.folders.root, newest)
+            if newest == mark.next_place:
+                # Put before this writer was killed, and not noted as put.
+                mark = mark.after(found)
         in_generation = sum(place[0] == mark.generation for place in shelf.places)
-        if in_generation < mark.number:
-            self._mark = replace(self._mark, standing=Standing.SPOILT)
+        if in_generation < mark.number or (mark.number and newest != mark.place):
+            # Somebody removed parts. What they told is here.
+            mark = replace(mark, standing=Standing.SPOILT)
+        self._mark = mark
 
     async def claim(self) -> None:
         """
@@ -218,7 +217,7 @@ class Manifest:
             put = await self.run(lambda: self._create(place, body))  # noqa: B023  awaited at once
             found = body.sha256 if put is Put.CREATED else await self._sha256_of(place)
             if found not in self._mark.intended:
-                raise self._busy(place)
+                raise overtaken(self.bucket.url, self.folders.root, place)
             self._mark = self._mark.after(found)
             if found == body.sha256:
                 break
@@ -229,14 +228,6 @@ class Manifest:
             await self.journal.mark(self._mark.to_json())
         else:
             await self.journal.shared(changes, self._mark.to_json())
-
-    async def _resolve(self, shelf: Shelf) -> None:
-        """Know a part again that was put before this writer was killed, and not noted as put."""
-        mark = self._mark
-        if mark.intended and shelf.newest == mark.next_place:
-            found = await self._sha256_of(mark.next_place)
-            if found in mark.intended:
-                self._mark = mark.after(found)
 
     def _encoded(self, entries: Sequence[Entry]) -> Body:
         generation, number = self._mark.next_place
@@ -276,19 +267,4 @@ class Manifest:
             self.bucket.delete([url.key(path) for path in gone])
 
     async def _sha256_of(self, place: Place) -> str:
-        def read() -> str:
-            digest = sha256()
-            for piece in self.bucket.read(self.bucket.url.key(part_path(place))):
-                digest.update(piece)
-            return digest.hexdigest()
-
-        return await self.run(read)
-
-    def _busy(self, place: Place) -> ArchiveBusyError:
-        name = words_for(self.folders.root, Elsewhere(url=self.bucket.url))
-        return ArchiveBusyError(
-            f"another run writes to {self.bucket.url}, or has since this state folder "
-            f"({self.folders.root}) was last used: {part_path(place)} is not its own",
-            fix="let that run end, and use one state folder for an archive; if the other one is "
-            f"gone for good, run bulkaudio rebuild {name} --force",
-        )
+        return await self.run(lambda: sha256_of(self.bucket, place))

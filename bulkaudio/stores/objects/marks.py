@@ -48,6 +48,12 @@ class Mark:
         """Of the part after it."""
         return self.generation, self.number + 1
 
+    def is_overtaken(self, newest: Place, sha256: str | None) -> bool:
+        """Whether the newest part there is another's: beyond this, or instead of this."""
+        if newest == self.next_place and sha256 in self.intended:
+            return False
+        return newest > self.place or (newest == self.place and sha256 != self.sha256)
+
     def intending(self, sha256: str) -> Self:
         """Be about to write the next part."""
         return replace(self, intended=(*self.intended, sha256))

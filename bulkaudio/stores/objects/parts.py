@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Any, Self
 
+from bulkaudio.quantities import plural
 from bulkaudio.stores.disk import STATE_FOLDER
 
 SCHEMA = "bulkaudio.manifest/1"
@@ -211,7 +212,7 @@ class Chain:
         name = part_path(place).name
         missing = place[1] - self._expected
         if missing:
-            self.faults.append(f"{missing} parts are missing before {name}")
+            self.faults.append(f"{plural(missing, 'part')} missing before {name}")
         try:
             head, entries = decode(body)
         except PartError as error:

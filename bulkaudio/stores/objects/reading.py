@@ -17,8 +17,10 @@ from bulkaudio.steps import Step, reach
 from bulkaudio.stores import recovery
 from bulkaudio.stores.disk import STATE_FOLDER, TEMPORARY_FOLDER, Folders
 from bulkaudio.stores.inspection import Inspection
+from bulkaudio.stores.objects.audit import read_over
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.connect import BucketOptions
+from bulkaudio.stores.objects.marks import Mark
 from bulkaudio.stores.objects.objects import Objects
 from bulkaudio.stores.objects.patience import Patience
 from bulkaudio.stores.reading import LocalReader
@@ -79,6 +81,11 @@ class ObjectReader:
     ) -> Inspection:
         """Read, hash and prove the object at a path relative to the archive."""
         return await self._run(lambda: self._objects.inspect(path, is_stopped))
+
+    async def audit(self, mark: str | None) -> Sequence[str]:
+        """Read what the ledger has told beside the recordings, and say what is wrong with it."""
+        told = Mark.from_json(mark)
+        return await self._run(lambda: read_over(self._objects.bucket, told, self.root))
 
     async def names(self) -> AsyncIterator[Sequence[str]]:
         """Yield, some at a time, every name in the archive that may be a recording."""

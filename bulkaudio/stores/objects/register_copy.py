@@ -59,8 +59,8 @@ class RegisterCopy:
             take_in(self.bucket, self.folders)
         self._number, self._at, self._lines_before = 1, 0, 0
         for number, text in self._cut():
-            # An empty one says that nothing was ever erased; what cannot be read is never emptied.
-            is_wanted = text or not there
+            # The first one also when it is empty: it says that nothing was ever erased.
+            is_wanted = text or number == 1
             if is_wanted and not self._is_there(number, text, there):
                 self._write(number, text)
             self._size = len(text)

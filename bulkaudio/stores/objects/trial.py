@@ -2,10 +2,13 @@
 
 import os
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from bulkaudio.settings import Elsewhere
+from bulkaudio.stores.objects.audit import look_over
 from bulkaudio.stores.objects.connect import endpoint_of
+from bulkaudio.stores.objects.marks import Mark
 from bulkaudio.stores.objects.origin import origin_of
 from bulkaudio.stores.objects.patience import HASTY
 from bulkaudio.stores.objects.reading import open_bucket
@@ -42,3 +45,8 @@ def try_bucket(elsewhere: Elsewhere) -> Trial:
         is_plain=parts.scheme == "http",
         conditions=conditions,
     )
+
+
+def look_over_bucket(elsewhere: Elsewhere, mark: str | None, root: Path) -> tuple[str, ...]:
+    """Say what is missing of what a ledger has told there; see `bulkaudio.stores.objects.audit`."""
+    return look_over(open_bucket(elsewhere, patience=HASTY), Mark.from_json(mark), root)

@@ -1,0 +1,95 @@
+"""
+Whether what is told beside the recordings is whole, and this ledger's own. Everything here blocks.
+
+While the ledger is there is the time to notice that it is not: all of it can still be told anew.
+"""
+
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+from bulkaudio.errors import ArchiveBusyError
+from bulkaudio.object_url import ObjectUrl
+from bulkaudio.settings import Elsewhere
+from bulkaudio.stores.address import words_for
+from bulkaudio.stores.objects.bucket import Bucket
+from bulkaudio.stores.objects.history import shelf_of
+from bulkaudio.stores.objects.marks import Mark, Standing
+from bulkaudio.stores.objects.parts import Chain, Place, Shelf, part_path
+from bulkaudio.stores.objects.register_copy import Reading
+
+
+def look_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
+    """
+    Say by the names of the parts, and by the last one, what is missing.
+
+    Raises:
+        ArchiveBusyError: Somebody else has written here since this state folder was last used.
+    """
+    shelf, mark = _own(bucket, mark, root)
+    there = set(shelf.told)
+    gaps = [place for place in _until_last(shelf) if place not in there]
+    return (*(f"{part_path(place).name} is missing" for place in gaps), *_end(shelf, mark))
+
+
+def read_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
+    """
+    Read every part and the copy of the register, and say what is missing or was changed.
+
+    Raises:
+        ArchiveBusyError: As `look_over`.
+    """
+    shelf, mark = _own(bucket, mark, root)
+    chain, reading = Chain(), Reading(bucket)
+    for place in shelf.told:
+        chain.take(place, _body(bucket, place))
+    for _ in reading.pages():
+        pass
+    faults = [*chain.faults, *_end(shelf, mark), *reading.faults]
+    if mark.number and not reading.is_there:
+        faults.append("the copy of the register is missing")
+    return tuple(faults)
+
+
+def overtaken(url: ObjectUrl, root: Path, place: Place) -> ArchiveBusyError:
+    """Say that a part is somebody else's, and how one goes on."""
+    return ArchiveBusyError(
+        f"another run writes to {url}, or has since this state folder "
+        f"({root}) was last used: {part_path(place)} is not its own",
+        fix="let that run end, and use one state folder for an archive; if the other one is "
+        f"gone for good, run bulkaudio rebuild {words_for(root, Elsewhere(url=url))} --force",
+    )
+
+
+def sha256_of(bucket: Bucket, place: Place) -> str:
+    """Hash a part."""
+    return sha256(_body(bucket, place)).hexdigest()
+
+
+def _own(bucket: Bucket, mark: Mark, root: Path) -> tuple[Shelf, Mark]:
+    shelf = shelf_of(bucket)
+    newest = shelf.newest
+    found = None if newest is None else sha256_of(bucket, newest)
+    if newest is not None and mark.is_overtaken(newest, found):
+        raise overtaken(bucket.url, root, newest)
+    if newest is not None and newest == mark.next_place and found is not None:
+        # A writer that was killed did not come to note it.
+        mark = mark.after(found)
+    return shelf, mark
+
+
+def _end(shelf: Shelf, mark: Mark) -> Iterator[str]:
+    """Say what is missing behind the last part; of a generation that is whole nothing may be."""
+    last = shelf.told[-1] if shelf.told else None
+    if mark.number and mark.standing is Standing.WHOLE and last != mark.place:
+        yield f"{part_path(mark.place).name}, the last one, is missing"
+
+
+def _until_last(shelf: Shelf) -> Iterator[Place]:
+    if shelf.told:
+        generation, last = shelf.told[-1]
+        yield from ((generation, number) for number in range(1, last + 1))
+
+
+def _body(bucket: Bucket, place: Place) -> bytes:
+    return b"".join(bucket.read(bucket.url.key(part_path(place))))
