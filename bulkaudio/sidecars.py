@@ -72,8 +72,8 @@ class DetailsWriter:
     """
     Writes what a listing says of its calls, some at a time.
 
-    A sync of the disk for each would cost more than reading the page. Older files are replaced:
-    they knew less.
+    A sync of the disk for each would cost more than reading the page. Older files are replaced, for
+    they knew less, unless they are the same: that is nothing to tell of.
     """
 
     store: Store
@@ -96,11 +96,13 @@ class DetailsWriter:
         texts, self._waiting, self._waiting_bytes = self._waiting, {}, 0
         for conversation_id in await self.erased(list(texts)):
             del texts[conversation_id]
-        in_the_way = await self.store.write_sidecars(texts)
+        kept = await self.store.write_sidecars(texts)
         for conversation_id in texts:
             reason = None
-            if conversation_id in in_the_way:
-                self.emit(in_the_way_note(in_the_way[conversation_id]))
+            if conversation_id in kept.unchanged:
+                continue
+            if conversation_id in kept.in_the_way:
+                self.emit(in_the_way_note(kept.in_the_way[conversation_id]))
                 reason = Reason.CONFLICT
             self.emit(SidecarSettled(conversation_id=conversation_id, reason=reason))
 
@@ -165,7 +167,8 @@ class Sidecars:
                 tell_gate(ticket, failure)
                 raise
         text = sidecar_text(details, self._metadata)
-        for path in (await means.store.write_sidecars({conversation_id: text})).values():
+        kept = await means.store.write_sidecars({conversation_id: text})
+        for path in kept.in_the_way.values():
             means.emit(in_the_way_note(path))
             return Reason.CONFLICT
         return None

@@ -24,7 +24,7 @@ from bulkaudio.model import Batch, Conversation, Direction, Recording, Status
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT
 from bulkaudio.stores import staging as staging_module
-from bulkaudio.stores.base import Publication, PublishError, Staged, Store
+from bulkaudio.stores.base import Publication, PublishError, SidecarsKept, Staged, Store
 from bulkaudio.stores.inspection import Sight
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.staging import PIECE_BYTES, LocalStaging, recording_of, temporary_name
@@ -556,12 +556,26 @@ async def test_the_archive_itself_may_be_a_link(root: Path, tmp_path: Path) -> N
 async def test_sidecars_are_replaced_atomically(store: LocalStore, root: Path) -> None:
     """The latest text is there whole."""
     assert await store.has_sidecar(["CA1"]) == frozenset()
-    assert await store.write_sidecars({"CA1": b"{old}"}) == {}
-    assert await store.write_sidecars({"CA1": b"{new}", "CA2": b"{two}"}) == {}
+    assert await store.write_sidecars({"CA1": b"{old}"}) == SidecarsKept()
+    both = {"CA1": b"{new}", "CA2": b"{two}"}
+    assert await store.write_sidecars(both) == SidecarsKept()
     assert (root / "metadata" / "CA1.json").read_bytes() == b"{new}"
     assert (root / "metadata" / "CA2.json").read_bytes() == b"{two}"
     assert await store.has_sidecar(["CA1", "CA2", "CA3"]) == {"CA1", "CA2"}
     assert temporaries(root) == []
+
+
+async def test_a_sidecar_that_is_the_same_is_left_alone(store: LocalStore, root: Path) -> None:
+    """So that a backup of every night does not copy it again; one that is shorter or other is not."""
+    texts = {"CA1": b"{one}", "CA2": b"{two}", "CA3": b"{three}"}
+    await store.write_sidecars(texts)
+    before = (root / "metadata" / "CA1.json").stat()
+    again = await store.write_sidecars({**texts, "CA2": b"{TWO}", "CA3": b"{three }"})
+    assert again == SidecarsKept(unchanged=frozenset({"CA1"}))
+    after = (root / "metadata" / "CA1.json").stat()
+    assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
+    assert (root / "metadata" / "CA2.json").read_bytes() == b"{TWO}"
+    assert (root / "metadata" / "CA3.json").read_bytes() == b"{three }"
 
 
 async def test_what_is_no_sidecar_is_not_replaced_by_one(store: LocalStore, root: Path) -> None:
@@ -574,8 +588,8 @@ async def test_what_is_no_sidecar_is_not_replaced_by_one(store: LocalStore, root
     os.mkfifo(folder / "CA3.json")
     (folder / "CA4.json").write_text("notes of somebody")
     ids = [f"CA{number}" for number in range(1, 6)]
-    in_the_way = await store.write_sidecars(dict.fromkeys(ids, b"{}"))
-    assert in_the_way == {id_: folder / f"{id_}.json" for id_ in ids[:4]}
+    kept = await store.write_sidecars(dict.fromkeys(ids, b"{}"))
+    assert kept.in_the_way == {id_: folder / f"{id_}.json" for id_ in ids[:4]}
     assert (folder / "CA1.json").is_dir()
     assert (folder / "CA2.json").is_symlink()
     assert (folder / "CA3.json").is_fifo()

@@ -96,6 +96,20 @@ class Staging(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SidecarsKept:
+    """
+    What became of metadata files that were to be written, but for those that were.
+
+    Attributes:
+        in_the_way: What was left alone because it is none of ours, by conversation.
+        unchanged: Conversations of which the same is kept already.
+    """
+
+    in_the_way: Mapping[str, Path] = field(default_factory=dict)
+    unchanged: frozenset[str] = frozenset()
+
+
 class Store(Protocol):
     """A place that keeps recordings under final names that only ever hold whole ones."""
 
@@ -119,13 +133,8 @@ class Store(Protocol):
         """Drop the temporary names of a batch that is in the ledger."""
         ...
 
-    async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
-        """
-        Replace conversations' metadata files, each atomically; durable when this returns.
-
-        Returns:
-            What is in the way, and was left alone, by conversation.
-        """
+    async def write_sidecars(self, texts: Mapping[str, bytes]) -> SidecarsKept:
+        """Replace conversations' metadata files, each atomically; durable when this returns."""
         ...
 
     async def has_sidecar(self, conversation_ids: Sequence[str]) -> frozenset[str]:

@@ -22,7 +22,7 @@ from bulkaudio.naming import Layout, file_stem
 from bulkaudio.settings import Elsewhere
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores import benches, publishing, recovery, register
-from bulkaudio.stores.base import Published, PublishError, Staged
+from bulkaudio.stores.base import Published, PublishError, SidecarsKept, Staged
 from bulkaudio.stores.disk import (
     NO_ROOM,
     SIDECAR_FOLDER,
@@ -157,10 +157,10 @@ class LocalStore(LocalReader):
         await catalogue.settle(outcomes, None, datetime.now(UTC))
         return outcomes
 
-    async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
+    async def write_sidecars(self, texts: Mapping[str, bytes]) -> SidecarsKept:
         """Replace conversations' metadata files; see `bulkaudio.stores.base.Store`."""
         if not texts:
-            return {}
+            return SidecarsKept()
         return await self._run(lambda: self._told(lambda: self._write_sidecars(texts)))
 
     async def listed(self) -> AsyncIterator[Sequence[tuple[str, int | None]]]:
@@ -210,18 +210,22 @@ class LocalStore(LocalReader):
         let_go(self._bench.folder_fd)
         self._folders.close()
 
-    def _write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
-        in_the_way = {}
+    def _write_sidecars(self, texts: Mapping[str, bytes]) -> SidecarsKept:
+        in_the_way, unchanged = {}, set()
         with self._folders.opened((SIDECAR_FOLDER,), create=True) as folder_fd:
             for conversation_id, text in texts.items():
                 stem = file_stem(conversation_id)
-                if publishing.is_replaceable(f"{stem}.json", folder_fd):
-                    self._write_sidecar(stem, text, folder_fd)
-                else:
+                if not publishing.is_replaceable(f"{stem}.json", folder_fd):
                     in_the_way[conversation_id] = self.root / SIDECAR_FOLDER / f"{stem}.json"
+                elif publishing.holds(f"{stem}.json", text, folder_fd):
+                    # Written again, it would be new to every backup, night after night.
+                    unchanged.add(conversation_id)
+                else:
+                    self._write_sidecar(stem, text, folder_fd)
             reach(Step.SIDECAR_PUBLISH)
+            # Also for what is unchanged: whoever gave it its name may have been killed then.
             os.fsync(folder_fd)
-        return in_the_way
+        return SidecarsKept(in_the_way=in_the_way, unchanged=frozenset(unchanged))
 
     def _write_sidecar(self, stem: str, text: bytes, folder_fd: int) -> None:
         temporary = f"{stem}.{SIDECAR_FOLDER}.{self._bench.token()}.part"

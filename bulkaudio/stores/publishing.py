@@ -248,3 +248,13 @@ def is_replaceable(name: str, folder_fd: int) -> bool:
 def _links(name: str, folder_fd: int) -> int:
     status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     return status.st_nlink if stat.S_ISREG(status.st_mode) else 1
+
+
+def holds(name: str, text: bytes, folder_fd: int) -> bool:
+    """Whether these bytes are kept under a metadata file's name; what cannot be read does not."""
+    with suppress(OSError):
+        fd = open_for_reading(name, folder_fd)
+        if fd is not None:
+            with os.fdopen(fd, "rb") as file:
+                return os.fstat(fd).st_size == len(text) and file.read() == text
+    return False

@@ -233,6 +233,12 @@ async def test_metadata(tmp_path: Path) -> None:
         assert set(found) == {f"metadata/{id_}.json" for id_ in ids}
         assert found.pop(f"metadata/{ids[0]}.json") == b"not ours"
         assert all(json.loads(text) for text in found.values())
+        # What is the same is neither written again nor counted.
+        folder = cloud.bucket.folder / "bytes"
+        before = {each.name: each.stat().st_ino for each in folder.glob("*metadata*")}
+        ended = await cloud.download("--until", "2026-02-01")
+        assert summary_of(ended)["metadata"] == {"written": 0, "failed": 1}
+        assert {each.name: each.stat().st_ino for each in folder.glob("*metadata*")} == before
 
 
 async def test_holds_survive_a_lost_state_folder(tmp_path: Path) -> None:

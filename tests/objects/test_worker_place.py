@@ -17,7 +17,7 @@ from bulkaudio.naming import Layout
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.rebuild import rebuild
 from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
-from bulkaudio.stores.base import Publication, Published, Staged
+from bulkaudio.stores.base import Publication, Published, SidecarsKept, Staged
 from bulkaudio.stores.objects import scratch
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.kept import NoteError, decode, encode, is_note, note_path
@@ -157,7 +157,7 @@ async def test_what_a_worker_keeps(bucket: FolderBucket, worker: WorkerObjects) 
     assert {key[0] for key in decode(objects[note])} == {"CA1", "CA2", "CA3"}
     assert list(decode(objects[note]).values())[:2] == [replace(each, path=None) for each in before]
     assert await worker.free_bytes() > 0
-    assert await worker.write_sidecars({"CA1": b"{}"}) == {}
+    assert await worker.write_sidecars({"CA1": b"{}"}) == SidecarsKept()
     assert await worker.has_sidecar(["CA1", "CA2"]) == {"CA1"}
     other = await worker.publish(
         [await staged(worker, "CA1", "other"), await staged(worker, "CA2")]

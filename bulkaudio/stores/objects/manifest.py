@@ -22,6 +22,7 @@ from bulkaudio.stores.objects.audit import overtaken, sha256_of
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.history import REGISTER, shelf_of
 from bulkaudio.stores.objects.marks import Mark, Standing
+from bulkaudio.stores.objects.objects import SHA256
 from bulkaudio.stores.objects.parts import (
     Entry,
     Head,
@@ -248,7 +249,7 @@ class Manifest:
     def _create(self, place: Place, body: Body) -> Put:
         key = self.bucket.url.key(part_path(place))
         reach(Step.PART_PUT)
-        put = self.bucket.put(key, body, facts={"sha256": body.sha256})
+        put = self.bucket.put(key, body, facts={SHA256: body.sha256})
         reach(Step.PART_KEPT)
         return put
 

@@ -31,7 +31,7 @@ HEAD_BYTES = 64 * 1024
 """Kept of an object while it is read: what a WAV says of itself is there, mostly all of it."""
 
 ASIDE = PurePosixPath(STATE_FOLDER, DAMAGED_FOLDER)
-OWNER = "conversation"
+OWNER, SHA256 = "conversation", "sha256"
 """The fact that tells objects of ours from others."""
 
 Listed = tuple[str, int]
@@ -81,7 +81,7 @@ class Objects:
             return None
         seen = self.inspect(path)
         # After a power cut the temporary file may be torn; what was told with the object is not.
-        proven = {found.facts.get("sha256"), _sha256_of(temporary)}
+        proven = {found.facts.get(SHA256), _sha256_of(temporary)}
         return seen.saved(recording, path) if seen.sha256 in proven else None
 
     def still_kept(self, recording: Recording, told: Outcome) -> Outcome | None:
@@ -94,7 +94,7 @@ class Objects:
         if found is None or found.size != told.bytes:
             return None
         # Where a store keeps no facts, only the bytes can tell.
-        sha256 = found.facts.get("sha256") or self.inspect(path).sha256
+        sha256 = found.facts.get(SHA256) or self.inspect(path).sha256
         if sha256 != told.sha256:
             return None
         return replace(told, recording=recording, path=Path(path))
@@ -167,17 +167,25 @@ class Objects:
         pairs = zip(conversation_ids, found, strict=True)
         return frozenset(each for each, is_there in pairs if is_there)
 
-    def write_sidecar(self, conversation_id: str, text: bytes) -> bool:
-        """Replace a conversation's metadata; False when something else is in its place."""
+    def write_sidecar(self, conversation_id: str, text: bytes) -> Put | None:
+        """
+        Replace a conversation's metadata.
+
+        Returns:
+            EXISTS when the same is there already; None when something else is in its place.
+        """
+        sha256 = hashlib.sha256(text).hexdigest()
         key = self._key(sidecar_path(conversation_id))
         found = self.bucket.head(key)
         is_told = found is None or OWNER in found.facts
         # Where a store keeps no facts, and in copies: ours are objects of JSON.
         if not is_told and self.bucket.read_range(key, 0, 1) != b"{":
-            return False
+            return None
+        if found is not None and (found.size, found.facts.get(SHA256)) == (len(text), sha256):
+            return Put.EXISTS
         reach(Step.SIDECAR_PUBLISH)
-        self.bucket.replace(key, text, facts={OWNER: conversation_id})
-        return True
+        self.bucket.replace(key, text, facts={OWNER: conversation_id, SHA256: sha256})
+        return Put.CREATED
 
     def doomed(self, batch: Sequence[Removal]) -> Iterator[tuple[str, bool]]:
         """Yield the keys of a batch that may be there, and whether they are audio."""
@@ -222,7 +230,7 @@ def sidecar_path(conversation_id: str) -> PurePosixPath:
 def facts_of(recording: Recording, sha256: str) -> dict[str, str]:
     """Say of an object what its name does not."""
     facts = {
-        "sha256": sha256,
+        SHA256: sha256,
         OWNER: recording.conversation_id,
         "direction": recording.direction.value,
     }

@@ -18,12 +18,12 @@ from bulkaudio.steps import Step, reach
 from bulkaudio.stores import register
 from bulkaudio.stores.disk import STATE_FOLDER, Folders
 from bulkaudio.stores.objects.bucket import Bucket
+from bulkaudio.stores.objects.objects import SHA256
 from bulkaudio.stores.objects.things import Found
 
 REGISTER_FOLDER = PurePosixPath(STATE_FOLDER, "register")
 SEGMENT_BYTES = 1024 * 1024
 LINES_AT_ONCE = 1000
-SHA256 = "sha256"
 
 _SEGMENT = re.compile(r"([0-9]{8,12})\.jsonl")
 

@@ -19,7 +19,7 @@ from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
 from bulkaudio.stores import recovery, register
-from bulkaudio.stores.base import Published, Staged
+from bulkaudio.stores.base import Published, SidecarsKept, Staged
 from bulkaudio.stores.erasing import Removal, Removed
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.objects.bucket import Bucket
@@ -164,7 +164,7 @@ class ObjectStore(ObjectReader):
         """Remove a worker's note of a shard: the ledger has it."""
         await self._run(lambda: self._notes.strike_out(bench, shard))
 
-    async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
+    async def write_sidecars(self, texts: Mapping[str, bytes]) -> SidecarsKept:
         """Replace conversations' metadata; see `bulkaudio.stores.base.Store`."""
         return await self._uploads.write_sidecars(texts)
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from bulkaudio.model import Recording
 from bulkaudio.stores import publishing
-from bulkaudio.stores.base import Publication, Published, PublishError, Staged
+from bulkaudio.stores.base import Publication, Published, PublishError, SidecarsKept, Staged
 from bulkaudio.stores.disk import translated
 from bulkaudio.stores.durability import durable_of
 from bulkaudio.stores.objects.objects import Objects, sidecar_path
-from bulkaudio.stores.objects.things import Body
+from bulkaudio.stores.objects.things import Body, Put
 from bulkaudio.stores.staging import LocalStaging, RecordingFile, Workbench
 
 
@@ -63,22 +63,21 @@ class Uploads:
         for name in self._kept:
             self._bench.live.pop(name, None)
 
-    async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
+    async def write_sidecars(self, texts: Mapping[str, bytes]) -> SidecarsKept:
         """Replace conversations' metadata; see `bulkaudio.stores.base.Store`."""
         if not texts:
-            return {}
+            return SidecarsKept()
 
-        def write() -> list[bool]:
+        def write() -> list[Put | None]:
             return list(
                 self._pool.map(lambda each: self._objects.write_sidecar(*each), texts.items())
             )
 
-        written = await self._bench.run(write)
-        return {
-            each: Path(sidecar_path(each))
-            for each, is_written in zip(texts, written, strict=True)
-            if not is_written
-        }
+        puts = dict(zip(texts, await self._bench.run(write), strict=True))
+        return SidecarsKept(
+            in_the_way={each: Path(sidecar_path(each)) for each in texts if puts[each] is None},
+            unchanged=frozenset(each for each in texts if puts[each] is Put.EXISTS),
+        )
 
     def _keep(self, recording: Recording, file: RecordingFile) -> "asyncio.Future[None]":
         def upload() -> None:

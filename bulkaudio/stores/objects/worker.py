@@ -12,13 +12,12 @@ import secrets
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import KW_ONLY, dataclass, field
-from pathlib import Path
 
 from bulkaudio.errors import BucketAuthError, StorageError
 from bulkaudio.model import Outcome, Recording
 from bulkaudio.naming import Layout
 from bulkaudio.settings import Elsewhere
-from bulkaudio.stores.base import Published, Staged
+from bulkaudio.stores.base import Published, SidecarsKept, Staged
 from bulkaudio.stores.objects import scratch
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.notes import Notes
@@ -88,7 +87,7 @@ class WorkerObjects:
         """Drop the temporary files of a batch that is noted."""
         await self._uploads.forget(batch)
 
-    async def write_sidecars(self, texts: Mapping[str, bytes]) -> Mapping[str, Path]:
+    async def write_sidecars(self, texts: Mapping[str, bytes]) -> SidecarsKept:
         """Replace conversations' metadata; see `bulkaudio.stores.base.Store`."""
         return await self._uploads.write_sidecars(texts)
 
