@@ -61,7 +61,6 @@ from bulkaudio.sources.csv_file import CsvSource
 from bulkaudio.sources.listing import ListingMeans, ListingPlan, ListingSource
 from bulkaudio.stopper import Stopper
 from bulkaudio.stores.address import words_of
-from bulkaudio.stores.opening import find_elsewhere
 
 
 async def run_download(request: DownloadRequest, watch: Watch) -> RunResult:
@@ -145,8 +144,7 @@ async def check_beginning(request: DownloadRequest, region: str | None) -> bool:
     except UsageError:
         # Only a nightly line leaves this out. A store that cannot be asked is no better answer.
         with suppress(StorageError):
-            elsewhere = await find_elsewhere(place.out, place.elsewhere)
-            await check_unclaimed(place.out, elsewhere, is_patient=False)
+            await check_unclaimed(place.out, place.elsewhere, is_patient=False)
         raise
     return True
 
