@@ -17,10 +17,17 @@ from bulkaudio.naming import Layout
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.rebuild import rebuild
 from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
-from bulkaudio.stores.base import Publication, Published, SidecarsKept, Staged
+from bulkaudio.stores.base import (
+    Publication,
+    Published,
+    PublishError,
+    SidecarsKept,
+    Staged,
+)
 from bulkaudio.stores.objects import scratch
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.kept import NoteError, decode, encode, is_note, note_path
+from bulkaudio.stores.objects.things import Put
 from bulkaudio.stores.objects.worker import WorkerObjects
 from bulkaudio.verify import verify
 from tests.audio import wav_of
@@ -358,3 +365,24 @@ def test_no_room_for_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StorageError, match="no folder for temporary files") as caught:
         scratch.take()
     assert "TMPDIR" in str(caught.value)
+
+
+async def test_what_cannot_be_stored_ends_the_waiting_of_the_others(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run ends with it: dozens behind it must not be patient for minutes each."""
+    del root
+    halts: list[str] = []
+
+    def put(_: FolderBucket, key: str, *__: object, **___: object) -> Put:
+        raise StorageError(f"storing {key} failed: the connection was refused")
+
+    place = await WorkerObjects.join(HERE, layout=LAYOUT)
+    monkeypatch.setattr(FolderBucket, "put", put)
+    monkeypatch.setattr(FolderBucket, "halt", lambda _: halts.append("halted"))
+    try:
+        with pytest.raises(PublishError):
+            await place.publish([await staged(place, "CA1")])
+        assert halts == ["halted"]
+    finally:
+        await place.aclose()

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+from bulkaudio.errors import StorageError
 from bulkaudio.model import Recording
 from bulkaudio.stores import publishing
 from bulkaudio.stores.base import Publication, Published, PublishError, SidecarsKept, Staged
@@ -83,7 +84,12 @@ class Uploads:
         def upload() -> None:
             file.abandon()
             body = Body(source=file.path, size=file.size, sha256=file.sha256())
-            with translated(file.path):
-                self._kept[file.path.name] = self._objects.keep(recording, body)
+            try:
+                with translated(file.path):
+                    self._kept[file.path.name] = self._objects.keep(recording, body)
+            except StorageError:
+                # It ends the run. With a store that is gone, dozens behind it would each wait as long.
+                self._objects.bucket.halt()
+                raise
 
         return asyncio.get_running_loop().run_in_executor(self._pool, upload)
