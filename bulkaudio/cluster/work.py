@@ -6,6 +6,7 @@ come out.
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -53,7 +54,8 @@ async def _report(parcel: Parcel, worker: Worker) -> Report:
     try:
         if orders.version != __version__:
             raise ClusterError(
-                f"a worker has bulkaudio {__version__}, and this run {orders.version}",
+                f"the worker {os.uname().nodename} has bulkaudio {__version__}, and this run "
+                f"{orders.version}",
                 fix="install the same version on every worker",
             )
         rooms = await _rooms_of(worker)
