@@ -187,6 +187,19 @@ async def test_a_conversation_of_the_backlog_is_counted_once(ledger: Ledger, lim
     assert (counted, taken) == (3, 9)
 
 
+@pytest.mark.parametrize("limit", [1, 2, 4, 5, 7])
+async def test_a_page_of_the_backlog_ends_with_a_conversation(ledger: Ledger, limit: int) -> None:
+    """A run that stops behind a page has counted as many conversations as it has recordings of."""
+    calls = Batch(conversations=tuple(Conversation(id=f"CA{n}", started_at=NOW) for n in range(4)))
+    await ledger.plan(calls, tuple(Direction), NOW)
+    await ledger.start_run("run-2", NOW, "{}")
+    position, taken = 0, 0
+    while taken < 12:
+        page, position = await ledger.backlog(tuple(Direction), NOW, after=position, limit=limit)
+        assert len(page.todo) == 3 * page.conversations >= limit or taken + len(page.todo) == 12
+        taken += len(page.todo)
+
+
 async def test_the_backlog_of_some_statuses_leaves_the_others_alone(ledger: Ledger) -> None:
     """What it did not take may still come from the source."""
     await ledger.plan(batch(*"abc"), COMBINED, NOW)

@@ -274,7 +274,11 @@ def keep_bookmark(connection: sqlite3.Connection, bookmark: Bookmark, now: str) 
 
 
 class Backlog(NamedTuple):
-    """Which page of the backlog is wanted: `limit` recordings with a rowid beyond `after`."""
+    """
+    Which page of the backlog is wanted: `limit` recordings with a rowid beyond `after`.
+
+    Directly behind them, other directions of conversations that the page has already belong to it.
+    """
 
     directions: Sequence[Direction]
     statuses: Sequence[Status]
@@ -306,7 +310,7 @@ def backlog(connection: sqlite3.Connection, page: Backlog, seen: Seen) -> tuple[
     # be served. One that no listing names again is asked for all the same when it must be over.
     over = (IN_PROGRESS, text_of(page.now - LONGEST_CALL))
     for row in connection.execute(query, (SUSPICIOUS, page.after, *wanted, *due, *over)):
-        if len(todo) == page.limit:
+        if len(todo) >= page.limit and row[1] not in firsts:
             break
         position = row[0]
         if seen.add(row[0]):
