@@ -1,8 +1,9 @@
 """
 Counting far away, and counting it once.
 
-A worker counts from the beginning of its attempt at a shard and says so every second; what it says may
-come twice, late, or never. The run takes of each the part that it has not heard yet. Pure.
+A worker counts from the beginning of its attempt at a shard and says so once to four times a second,
+and at the end; what it says may come twice, late, or never. The run takes of each the part that it has
+not heard yet. Pure.
 """
 
 from collections import Counter
@@ -20,8 +21,19 @@ from bulkaudio.events import (
 )
 from bulkaudio.policy import Reason
 
+TELL_EVERY = 4
+"""Looks at the notice between two words of a worker about how it goes, at most."""
+
+FEW = 8
+"""So many workers more, one look more between two words: the run has to hear all of them."""
+
 MOST_ATTEMPTS = 4096
 """So many are remembered at once; a report of an older one has come long ago."""
+
+
+def looks_between(workers: int) -> int:
+    """Return after how many looks at the notice a worker tells: what it dies with is never counted."""
+    return min(TELL_EVERY, 1 + workers // FEW)
 
 
 @dataclass(slots=True)

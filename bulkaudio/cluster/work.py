@@ -16,7 +16,7 @@ from typing import Any
 from distributed import Event, Variable, Worker, WorkerPlugin, get_client, get_worker
 
 from bulkaudio.cluster.attempt import Attempt, refusal
-from bulkaudio.cluster.counting import Count
+from bulkaudio.cluster.counting import TELL_EVERY, Count, looks_between
 from bulkaudio.cluster.names import PLUGIN, notice_name, stop_name, topic_name
 from bulkaudio.cluster.parcels import Counts, Orders, Parcel, Report, packed, unpacked
 from bulkaudio.cluster.room import Room
@@ -24,9 +24,6 @@ from bulkaudio.cluster.shares import LOOK_S, Notice
 from bulkaudio.errors import BulkAudioError, ClusterError
 from bulkaudio.settings import Elsewhere
 from bulkaudio.version import __version__
-
-TELL_EVERY = 4
-"""Looks at the notice between two words about how it goes."""
 
 LOST_S = 10.0
 """Without a word from the scheduler for so long, a worker asks PolyAI for nothing more."""
@@ -75,22 +72,28 @@ class DaskLine:
 
     async def keep(self, room: Room, attempt: str, count: Count) -> None:
         """Hear and tell, until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._look(room, attempt, count), name="notice")
-            group.create_task(self._await_stop(room), name="stop")
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._look(room, attempt, count), name="notice")
+                group.create_task(self._await_stop(room), name="stop")
+        finally:
+            # The report says it again, unless this worker is lost before the run has fetched it.
+            self._tell(room, attempt, count.counts())
 
     async def _look(self, room: Room, attempt: str, count: Count) -> None:
         loop = asyncio.get_running_loop()
         variable = Variable(notice_name(self.orders.run_id), client=get_client())
         heard_at = named_at = loop.time()
-        looks = 0
+        looks, every = 0, TELL_EVERY
         self._tell(room, attempt, count.counts())
         while True:
             plain = await _heard(variable)
             now = loop.time()
             if plain is not None:
                 heard_at = now
-                room.heed(Notice.read(plain), self.worker.address, now)
+                notice = Notice.read(plain)
+                every = looks_between(len(notice.shares))
+                room.heed(notice, self.worker.address, now)
             elif now - heard_at > LOST_S:
                 room.lose_touch()
             if room.is_named:
@@ -98,7 +101,7 @@ class DaskLine:
             elif now - named_at > GONE_S:
                 room.give_up(GONE)
             looks += 1
-            if looks % TELL_EVERY == 0 or not room.is_named or room.watch.pauses:
+            if looks % every == 0 or not room.is_named or room.watch.pauses:
                 self._tell(room, attempt, count.counts())
             await asyncio.sleep(LOOK_S)
 

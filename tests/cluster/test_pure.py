@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkaudio.cluster.counting import Count, Heard
+from bulkaudio.cluster.counting import Count, Heard, looks_between
 from bulkaudio.cluster.parcels import Counts, Fault, Orders, Parcel, Report, packed, unpacked
 from bulkaudio.cluster.shards import FIRST, MOST, Shard, halves, key_of, size_of
 from bulkaudio.cluster.shares import NOTHING, Notice, Pause, Whole
@@ -132,6 +132,11 @@ def test_what_is_heard_twice_late_or_never_is_counted_once() -> None:
     assert total == Relayed(http={200: 9, 429: 1}, received_bytes=900, retries=2, throttled=1)
     assert heard.news("x", last) is None
     assert heard.news("y", first) == Relayed(http={200: 3}, received_bytes=300, retries=1)
+
+
+def test_few_workers_tell_at_each_look_and_many_every_second() -> None:
+    """The run hears a bounded number of words a second for as long as it can be had."""
+    assert [looks_between(count) for count in (0, 1, 7, 8, 16, 24, 500)] == [1, 1, 1, 2, 3, 4, 4]
 
 
 def test_a_worker_counts_what_the_run_would_have() -> None:

@@ -6,10 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bulkaudio.archive import Identity, open_archive
+from bulkaudio.cluster import work
 from bulkaudio.cluster.attempt import Attempt
 from bulkaudio.cluster.counting import Count
 from bulkaudio.cluster.parcels import Orders, Report, Whose
@@ -125,6 +128,39 @@ async def test_a_shard_is_fetched_and_told_of(
             content = (archive / each.path).read_bytes()
             assert content == simulator.expected_bytes(each.recording.conversation_id, "combined")
         await room.aclose()
+        await room.aclose()
+
+
+async def test_the_last_word_of_an_attempt_tells_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its report waits on the worker until the run has it, and may be lost with it."""
+    said: list[dict[str, Any]] = []
+    notice = Notice(shares=Whole().divided([ME])).plain()
+
+    class Told:
+        def __init__(self, _name: str, *, client: object) -> None:
+            del client
+
+        async def get(self, **_: float) -> object:
+            return notice
+
+        async def wait(self) -> None:
+            await asyncio.Event().wait()
+
+    for name in ("Variable", "Event"):
+        monkeypatch.setattr(work, name, Told)
+    monkeypatch.setattr(work, "get_client", lambda: None)
+    worker: Any = SimpleNamespace(address=ME, log_event=lambda _topic, each: said.append(each))
+    async with workshop(tmp_path, monkeypatch) as (simulator, archive):
+        here = orders(simulator, archive)
+        room = await Room.open(here)
+        line = work.DaskLine(worker=worker, orders=here)
+        report = await Attempt(room, shard_of(simulator), worker=ME).work(line)
+        assert report.counts.http == dict(simulator.requests.statuses)
+        assert said[0]["http"] == []
+        assert dict(said[-1]["http"]) == report.counts.http
+        assert said[-1]["counted"][0] == report.counts.received_bytes > 0
         await room.aclose()
 
 

@@ -16,6 +16,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 SHORT = (0.2, 0.4)
 
+UNTOLD = 200
+"""Requests of half a second of both lost workers, and what they had under way."""
+
 
 async def test_a_killed_a_terminated_and_a_frozen_worker_lose_nothing(tmp_path: Path) -> None:
     """Every recording arrives byte for byte, few are fetched twice, and all of it is counted once."""
@@ -47,6 +50,8 @@ async def test_a_killed_a_terminated_and_a_frozen_worker_lose_nothing(tmp_path: 
         assert settled(ended.summary) == ended.summary["counts"]["recordings"]
         assert temporary_files(desk.archive) == []
         assert twice(simulator) <= MOST, twice(simulator)
+        untold = simulator.requests.total - sum(ended.summary["http"].values())
+        assert 0 <= untold <= UNTOLD, untold
         before = simulator.requests.recordings().total()
         again = await done(desk)
         assert again.code == 0
