@@ -23,6 +23,7 @@ from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Batch, Conversation, Direction, Recording, Status
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT
+from bulkaudio.stores import publishing
 from bulkaudio.stores import staging as staging_module
 from bulkaudio.stores.base import Publication, PublishError, SidecarsKept, Staged, Store
 from bulkaudio.stores.inspection import Sight
@@ -576,6 +577,18 @@ async def test_a_sidecar_that_is_the_same_is_left_alone(store: LocalStore, root:
     assert (before.st_ino, before.st_mtime_ns) == (after.st_ino, after.st_mtime_ns)
     assert (root / "metadata" / "CA2.json").read_bytes() == b"{TWO}"
     assert (root / "metadata" / "CA3.json").read_bytes() == b"{three }"
+
+
+def test_what_is_no_file_holds_nothing(tmp_path: Path) -> None:
+    """Also when it takes a file's place between two looks."""
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    folder_fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        for name in ("folder", "pipe", "nothing"):
+            assert not publishing.holds(name, b"", folder_fd)
+    finally:
+        os.close(folder_fd)
 
 
 async def test_what_is_no_sidecar_is_not_replaced_by_one(store: LocalStore, root: Path) -> None:

@@ -104,6 +104,11 @@ async def test_a_second_state_folder(tmp_path: Path) -> None:
             pass
     async with look_into(tmp_path / "a") as seen:
         assert await seen.ledger.totals()
+        mark = await seen.ledger.journal.last_mark()
+        with pytest.raises(ArchiveBusyError, match="not its own"):
+            await seen.store.audit(mark)
+        with pytest.raises(ArchiveBusyError, match="not its own"):
+            await asyncio.to_thread(opening.look_over, HERE, mark, tmp_path / "a")
     # By force it becomes the one that counts.
     await rebuild(tmp_path / "a", is_forced=True)
     async with open_archive(tmp_path / "a"):
