@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,10 @@ from bulkaudio.object_url import ObjectUrl
 from bulkaudio.stores import register
 from bulkaudio.stores.disk import STATE_FOLDER, Folders
 from bulkaudio.stores.objects import register_copy
-from bulkaudio.stores.objects.parts import part_path
-from bulkaudio.stores.objects.register_copy import RegisterCopy, segment_path, take_in
+from bulkaudio.stores.objects.history import History
+from bulkaudio.stores.objects.parts import Head, encode, part_path
+from bulkaudio.stores.objects.register_copy import Reading, RegisterCopy, segment_path
+from bulkaudio.stores.objects.things import Body
 from tests.objects.desk import ADDRESS, Desk, has, line_of
 from tests.objects.folder_bucket import FolderBucket
 from tests.objects.ground import Cloud, summary_of
@@ -119,12 +122,36 @@ def test_a_segment_that_was_changed_is_told_anew(bucket: FolderBucket, folders: 
     opened(bucket, folders)
     bucket.spoil(str(segment_path(2)), b"spoilt\n")
     bucket.spoil(str(segment_path(3)), None)
-    assert take_in(bucket, folders).faults == [  # type: ignore[arg-type]
+    assert Reading.over(bucket).faults == [  # type: ignore[arg-type]
         "segment 00000002.jsonl of the register is damaged",
         "segment 00000003.jsonl of the register is missing",
     ]
     opened(bucket, folders)
     assert copied(bucket) == local(folders) == lines(*range(8))
+
+
+def test_a_copy_that_lost_its_beginning_has_the_last_word(
+    bucket: FolderBucket, folders: Folders, tmp_path: Path
+) -> None:
+    """Held, released, and held again: the manifest knows the order of what the copy lacks."""
+    told: list[register.Entry] = [
+        {"held": "CA1", "at": "1"},
+        {"released": "CA1", "at": "2"},
+        {"held": "CA1", "at": "3"},
+    ]
+    told[1:1] = lines(5, 6)
+    register.append(folders, told)
+    opened(bucket, folders)
+    head = Head(generation=1, number=1, previous=None, writer="w", written_at=datetime.now(UTC))
+    key = URL.key(part_path((1, 1)))
+    body = Body.of(encode(head, [{"register": line} for line in told]))
+    bucket.put(key, body, facts={})
+    bucket.spoil(str(segment_path(1)), None)
+    anew = state(tmp_path / "anew")
+    history = History(bucket, anew)  # type: ignore[arg-type]
+    assert list(history.entries()) == [[]]
+    assert local(anew) == told
+    assert history.is_register_whole
 
 
 async def erased(cloud: Cloud) -> str:

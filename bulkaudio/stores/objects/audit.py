@@ -40,11 +40,9 @@ def read_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
         ArchiveBusyError: As `look_over`.
     """
     shelf, mark = _own(bucket, mark, root)
-    chain, reading = Chain(), Reading(bucket)
+    chain, reading = Chain(), Reading.over(bucket)
     for place in shelf.told:
         chain.take(place, _body(bucket, place))
-    for _ in reading.pages():
-        pass
     faults = [*chain.faults, *_end(shelf, mark), *reading.faults]
     if mark.number and not reading.is_there:
         faults.append("the copy of the register is missing")

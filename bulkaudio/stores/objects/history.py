@@ -44,7 +44,9 @@ class History:
         """Yield what the manifest tells, a part at a time."""
         self._shelf = shelf_of(self.bucket)
         self._had_register = bool(digests(self.folders))
-        self._copy = take_in(self.bucket, self.folders)
+        self._copy = Reading.over(self.bucket)
+        if not self._copy.faults:
+            take_in(self.bucket, self.folders)
         known = digests(self.folders)
         if self._copy.is_there and not self._shelf.told:
             self.chain.faults.append("no part of the manifest is there")
@@ -52,6 +54,9 @@ class History:
             entries = self.chain.take(place, self._body(place))
             add(self.folders, [each[REGISTER] for each in entries if REGISTER in each], known)
             yield [each for each in entries if REGISTER not in each]
+        if self._copy.faults:
+            # Behind: the last word on a conversation counts, and the copy lacks some before its own.
+            take_in(self.bucket, self.folders)
 
     @property
     def is_register_whole(self) -> bool:

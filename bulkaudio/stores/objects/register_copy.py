@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
+from typing import Self
 
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores import register
@@ -120,6 +121,14 @@ class Reading:
     lines: int = 0
     is_there: bool = False
 
+    @classmethod
+    def over(cls, bucket: Bucket) -> Self:
+        """Read it to its end, and keep nothing of it."""
+        reading = cls(bucket)
+        for _ in reading.pages():
+            pass
+        return reading
+
     def pages(self) -> Iterator[Sequence[register.Entry]]:
         """Yield its lines in order, a segment at a time."""
         there = segments(self.bucket)
@@ -140,17 +149,11 @@ class Reading:
             yield found
 
 
-def take_in(bucket: Bucket, folders: Folders) -> Reading:
-    """
-    Bring the register of a state folder what only the copy knows.
-
-    Returns:
-        What was read: how many lines, and what is missing.
-    """
-    reading, known = Reading(bucket), digests(folders)
-    for page in reading.pages():
+def take_in(bucket: Bucket, folders: Folders) -> None:
+    """Bring the register of a state folder what only the copy knows."""
+    known = digests(folders)
+    for page in Reading(bucket).pages():
         add(folders, page, known)
-    return reading
 
 
 def add(folders: Folders, entries: Sequence[register.Entry], known: set[bytes]) -> None:
