@@ -251,10 +251,12 @@ def _links(name: str, folder_fd: int) -> int:
 
 
 def holds(name: str, text: bytes, folder_fd: int) -> bool:
-    """Whether these bytes are kept under a metadata file's name; what cannot be read does not."""
-    with suppress(OSError):
+    """Whether these bytes are kept under a metadata file's name."""
+    try:
         fd = open_for_reading(name, folder_fd)
-        if fd is not None:
-            with os.fdopen(fd, "rb") as file:
-                return os.fstat(fd).st_size == len(text) and file.read() == text
-    return False
+    except FileNotFoundError:
+        return False
+    if fd is None:
+        return False
+    with os.fdopen(fd, "rb") as file:
+        return os.fstat(fd).st_size == len(text) and file.read() == text
