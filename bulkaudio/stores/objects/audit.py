@@ -5,7 +5,6 @@ While the ledger is there is the time to notice that it is not: all of it can st
 """
 
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 
 from bulkaudio.errors import ArchiveBusyError
@@ -13,7 +12,7 @@ from bulkaudio.object_url import ObjectUrl
 from bulkaudio.settings import Elsewhere
 from bulkaudio.stores.address import words_for
 from bulkaudio.stores.objects.bucket import Bucket
-from bulkaudio.stores.objects.history import shelf_of
+from bulkaudio.stores.objects.history import part_of, sha256_of, shelf_of
 from bulkaudio.stores.objects.marks import Mark, Standing
 from bulkaudio.stores.objects.parts import Chain, Place, Shelf, part_path
 from bulkaudio.stores.objects.register_copy import Reading
@@ -26,10 +25,12 @@ def look_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
     Raises:
         ArchiveBusyError: Somebody else has written here since this state folder was last used.
     """
-    shelf, mark = _own(bucket, mark, root)
+    shelf, mark = own(bucket, mark, root)
     there = set(shelf.told)
-    gaps = [place for place in _until_last(shelf) if place not in there]
-    return (*(f"{part_path(place).name} is missing" for place in gaps), *_end(shelf, mark))
+    generation, last = shelf.told[-1] if shelf.told else (0, 0)
+    wanted = [(generation, number) for number in range(1, last + 1)]
+    gaps = [f"{part_path(place).name} is missing" for place in wanted if place not in there]
+    return (*gaps, *_end(shelf, mark))
 
 
 def read_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
@@ -39,10 +40,10 @@ def read_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
     Raises:
         ArchiveBusyError: As `look_over`.
     """
-    shelf, mark = _own(bucket, mark, root)
+    shelf, mark = own(bucket, mark, root)
     chain, reading = Chain(), Reading.over(bucket)
     for place in shelf.told:
-        chain.take(place, _body(bucket, place))
+        chain.take(place, part_of(bucket, place))
     faults = [*chain.faults, *_end(shelf, mark), *reading.faults]
     if mark.number and not reading.is_there:
         faults.append("the copy of the register is missing")
@@ -59,19 +60,19 @@ def overtaken(url: ObjectUrl, root: Path, place: Place) -> ArchiveBusyError:
     )
 
 
-def sha256_of(bucket: Bucket, place: Place) -> str:
-    """Hash a part."""
-    return sha256(_body(bucket, place)).hexdigest()
+def own(bucket: Bucket, mark: Mark, root: Path) -> tuple[Shelf, Mark]:
+    """
+    List the parts; return also the mark behind the one that a killed writer did not come to note.
 
-
-def _own(bucket: Bucket, mark: Mark, root: Path) -> tuple[Shelf, Mark]:
+    Raises:
+        ArchiveBusyError: As `look_over`.
+    """
     shelf = shelf_of(bucket)
     newest = shelf.newest
     found = None if newest is None else sha256_of(bucket, newest)
     if newest is not None and mark.is_overtaken(newest, found):
         raise overtaken(bucket.url, root, newest)
     if newest is not None and newest == mark.next_place and found is not None:
-        # A writer that was killed did not come to note it.
         mark = mark.after(found)
     return shelf, mark
 
@@ -81,13 +82,3 @@ def _end(shelf: Shelf, mark: Mark) -> Iterator[str]:
     last = shelf.told[-1] if shelf.told else None
     if mark.number and mark.standing is Standing.WHOLE and last != mark.place:
         yield f"{part_path(mark.place).name}, the last one, is missing"
-
-
-def _until_last(shelf: Shelf) -> Iterator[Place]:
-    if shelf.told:
-        generation, last = shelf.told[-1]
-        yield from ((generation, number) for number in range(1, last + 1))
-
-
-def _body(bucket: Bucket, place: Place) -> bytes:
-    return b"".join(bucket.read(bucket.url.key(part_path(place))))

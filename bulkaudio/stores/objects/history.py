@@ -43,20 +43,20 @@ class History:
     def entries(self) -> Iterator[Sequence[Entry]]:
         """Yield what the manifest tells, a part at a time."""
         self._shelf = shelf_of(self.bucket)
-        self._had_register = bool(digests(self.folders))
+        known = digests(self.folders)
+        self._had_register = bool(known)
         self._copy = Reading.over(self.bucket)
         if not self._copy.faults:
-            take_in(self.bucket, self.folders)
-        known = digests(self.folders)
+            take_in(self.bucket, self.folders, known)
         if self._copy.is_there and not self._shelf.told:
             self.chain.faults.append("no part of the manifest is there")
         for place in self._shelf.told:
-            entries = self.chain.take(place, self._body(place))
+            entries = self.chain.take(place, part_of(self.bucket, place))
             add(self.folders, [each[REGISTER] for each in entries if REGISTER in each], known)
             yield [each for each in entries if REGISTER not in each]
         if self._copy.faults:
             # Behind: the last word on a conversation counts, and the copy lacks some before its own.
-            take_in(self.bucket, self.folders)
+            take_in(self.bucket, self.folders, known)
 
     @property
     def is_register_whole(self) -> bool:
@@ -102,14 +102,11 @@ class History:
         return Mark(
             generation=newest[0],
             number=newest[1],
-            sha256=sha256(self._body(newest)).hexdigest(),
+            sha256=sha256_of(self.bucket, newest),
             # Lines that the manifest does not know yet may be anywhere among those.
             register_bytes=0 if self._had_register else end,
             standing=Standing.WHOLE if is_whole else Standing.SPOILT,
         )
-
-    def _body(self, place: Place) -> bytes:
-        return b"".join(self.bucket.read(self.bucket.url.key(part_path(place))))
 
 
 def shelf_of(bucket: Bucket) -> Shelf:
@@ -121,3 +118,13 @@ def shelf_of(bucket: Bucket) -> Shelf:
         for found in page
         if (path := url.path(found.key)) is not None
     )
+
+
+def part_of(bucket: Bucket, place: Place) -> bytes:
+    """Read a part."""
+    return b"".join(bucket.read(bucket.url.key(part_path(place))))
+
+
+def sha256_of(bucket: Bucket, place: Place) -> str:
+    """Hash a part."""
+    return sha256(part_of(bucket, place)).hexdigest()

@@ -18,9 +18,9 @@ from typing import Any, Protocol, TypeVar
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores import register
 from bulkaudio.stores.disk import Folders
-from bulkaudio.stores.objects.audit import overtaken, sha256_of
+from bulkaudio.stores.objects.audit import overtaken, own
 from bulkaudio.stores.objects.bucket import Bucket
-from bulkaudio.stores.objects.history import REGISTER, shelf_of
+from bulkaudio.stores.objects.history import REGISTER, sha256_of, shelf_of
 from bulkaudio.stores.objects.marks import Mark, Standing
 from bulkaudio.stores.objects.objects import SHA256
 from bulkaudio.stores.objects.parts import (
@@ -117,18 +117,10 @@ class Manifest:
         Raises:
             ArchiveBusyError: Somebody else has written here since.
         """
-        mark = Mark.from_json(await self.journal.begin())
-        shelf = await self.run(self._look)
-        newest = shelf.newest
-        if newest is not None:
-            found = await self._sha256_of(newest)
-            if mark.is_overtaken(newest, found):
-                raise overtaken(self.bucket.url, self.folders.root, newest)
-            if newest == mark.next_place:
-                # Put before this writer was killed, and not noted as put.
-                mark = mark.after(found)
+        kept = Mark.from_json(await self.journal.begin())
+        shelf, mark = await self.run(lambda: own(self.bucket, kept, self.folders.root))
         in_generation = sum(place[0] == mark.generation for place in shelf.places)
-        if in_generation < mark.number or (mark.number and newest != mark.place):
+        if in_generation < mark.number or (mark.number and shelf.newest != mark.place):
             # Somebody removed parts. What they told is here.
             mark = replace(mark, standing=Standing.SPOILT)
         self._mark = mark

@@ -24,7 +24,6 @@ from bulkaudio.stores.objects.things import Found
 
 REGISTER_FOLDER = PurePosixPath(STATE_FOLDER, "register")
 SEGMENT_BYTES = 1024 * 1024
-LINES_AT_ONCE = 1000
 
 _SEGMENT = re.compile(r"([0-9]{8,12})\.jsonl")
 
@@ -56,13 +55,13 @@ class RegisterCopy:
     def open(self) -> None:
         """Make both whole: bring the register what only the copy knows, then the other way."""
         there = segments(self.bucket)
-        if there and not self._is_whole(there):
-            take_in(self.bucket, self.folders)
+        if self._is_whole(there):
+            return
+        if there:
+            take_in(self.bucket, self.folders, digests(self.folders))
         self._number, self._at, self._lines_before = 1, 0, 0
         for number, text in self._cut():
-            # The first one also when it is empty: it says that nothing was ever erased.
-            is_wanted = text or number == 1
-            if is_wanted and not self._is_there(number, text, there):
+            if self._is_lacking(number, text, there):
                 self._write(number, text)
             self._size = len(text)
 
@@ -73,8 +72,11 @@ class RegisterCopy:
                 self._write(number, text)
 
     def _is_whole(self, there: Mapping[int, Found]) -> bool:
-        are_there = all(self._is_there(number, text, there) for number, text in self._cut())
-        return are_there and max(there) <= self._number
+        for number, text in self._cut():
+            if self._is_lacking(number, text, there):
+                return False
+            self._size = len(text)
+        return max(there) <= self._number
 
     def _write(self, number: int, text: bytes) -> None:
         reach(Step.REGISTER_COPY)
@@ -98,12 +100,15 @@ class RegisterCopy:
             self._number, self._at, self._size = self._number + 1, end, 0
             self._lines_before += count
 
-    def _is_there(self, number: int, text: bytes, there: Mapping[int, Found]) -> bool:
+    def _is_lacking(self, number: int, text: bytes, there: Mapping[int, Found]) -> bool:
+        # The first one also when it is empty: it says that nothing was ever erased.
+        if not text and number > 1:
+            return False
         found = there.get(number)
         if found is None or found.size != len(text):
-            return False
+            return True
         seen = self.bucket.head(found.key)
-        return seen is not None and seen.facts.get(SHA256) == hashlib.sha256(text).hexdigest()
+        return seen is None or seen.facts.get(SHA256) != hashlib.sha256(text).hexdigest()
 
 
 @dataclass(slots=True)
@@ -149,15 +154,14 @@ class Reading:
             yield found
 
 
-def take_in(bucket: Bucket, folders: Folders) -> None:
-    """Bring the register of a state folder what only the copy knows."""
-    known = digests(folders)
+def take_in(bucket: Bucket, folders: Folders, known: set[bytes]) -> None:
+    """Bring the register of a state folder what only the copy knows; for `known` see `add`."""
     for page in Reading(bucket).pages():
         add(folders, page, known)
 
 
 def add(folders: Folders, entries: Sequence[register.Entry], known: set[bytes]) -> None:
-    """Append what a register lacks, by `digests` of what it knows."""
+    """Append what a register lacks; `known` are the `digests` of what it has, and stay so."""
     missing = {_digest(each): each for each in entries}
     lines = [each for digest, each in missing.items() if digest not in known]
     if lines:
