@@ -579,14 +579,16 @@ async def test_a_sidecar_that_is_the_same_is_left_alone(store: LocalStore, root:
     assert (root / "metadata" / "CA3.json").read_bytes() == b"{three }"
 
 
-def test_what_is_no_file_holds_nothing(tmp_path: Path) -> None:
-    """Also when it takes a file's place between two looks."""
+def test_what_is_no_file_is_no_sidecar(tmp_path: Path) -> None:
+    """Nor is an empty one; nothing is nothing."""
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
     folder_fd = os.open(tmp_path, os.O_RDONLY)
     try:
-        for name in ("folder", "pipe", "nothing"):
-            assert not publishing.holds(name, b"", folder_fd)
+        (tmp_path / "empty").touch()
+        for name in ("folder", "pipe", "empty"):
+            assert publishing.read_sidecar(name, folder_fd, 1) is None
+        assert publishing.read_sidecar("nothing", folder_fd, 1) == b""
     finally:
         os.close(folder_fd)
 

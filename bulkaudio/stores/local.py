@@ -215,9 +215,10 @@ class LocalStore(LocalReader):
         with self._folders.opened((SIDECAR_FOLDER,), create=True) as folder_fd:
             for conversation_id, text in texts.items():
                 stem = file_stem(conversation_id)
-                if not publishing.is_replaceable(f"{stem}.json", folder_fd):
+                kept = publishing.read_sidecar(f"{stem}.json", folder_fd, len(text) + 1)
+                if kept is None:
                     in_the_way[conversation_id] = self.root / SIDECAR_FOLDER / f"{stem}.json"
-                elif publishing.holds(f"{stem}.json", text, folder_fd):
+                elif kept == text:
                     # Written again, it would be new to every backup, night after night.
                     unchanged.add(conversation_id)
                 else:

@@ -227,36 +227,25 @@ def is_file(name: str, folder_fd: int) -> bool:
     return stat.S_ISREG(status.st_mode)
 
 
-def is_replaceable(name: str, folder_fd: int) -> bool:
+def read_sidecar(name: str, folder_fd: int, size: int) -> bytes | None:
     """
-    Whether nothing stands under a metadata file's name, or one of ours.
+    Read up to `size` bytes of what stands under a metadata file's name; nothing is b"".
 
-    Ours are objects of JSON; owner and mode say less, because archives are copied and restored.
+    Returns:
+        None when it is none of ours: those are objects of JSON. Owner and mode say less, because
+        archives are copied and restored.
     """
     try:
         fd = open_for_reading(name, folder_fd)
     except (FileNotFoundError, PermissionError) as error:
-        return isinstance(error, FileNotFoundError)
+        return b"" if isinstance(error, FileNotFoundError) else None
     if fd is None:
-        return False
-    try:
-        return os.pread(fd, 1, 0) == b"{"
-    finally:
-        os.close(fd)
+        return None
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        kept = file.read(size)
+    return kept if kept and kept.startswith(b"{") else None
 
 
 def _links(name: str, folder_fd: int) -> int:
     status = os.stat(name, dir_fd=folder_fd, follow_symlinks=False)
     return status.st_nlink if stat.S_ISREG(status.st_mode) else 1
-
-
-def holds(name: str, text: bytes, folder_fd: int) -> bool:
-    """Whether these bytes are kept under a metadata file's name."""
-    try:
-        fd = open_for_reading(name, folder_fd)
-    except FileNotFoundError:
-        return False
-    if fd is None:
-        return False
-    with os.fdopen(fd, "rb") as file:
-        return os.fstat(fd).st_size == len(text) and file.read() == text
