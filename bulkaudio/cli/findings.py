@@ -165,9 +165,13 @@ class Findings:
             yield Text("Run verify again with --repair to fetch damaged and missing ones again.")
 
 
+def named_faults(faults: Sequence[str]) -> str:
+    """Name the first of what is wrong with what a ledger has told."""
+    return "; ".join(map(printable, faults[:SHOWN])) + (" …" if len(faults) > SHOWN else "")
+
+
 def _told_words(faults: Sequence[str], *, is_repaired: bool) -> str:
-    named = "; ".join(map(printable, faults[:SHOWN])) + (" …" if len(faults) > SHOWN else "")
-    text = f"What the ledger has told beside the recordings was not whole: {named}."
+    text = f"What the ledger has told beside the recordings was not whole: {named_faults(faults)}."
     if is_repaired:
         return f"{text} All of it was told anew."
     return f"{text} Run verify again with --repair to tell it anew, while the ledger is there."

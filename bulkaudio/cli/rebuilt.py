@@ -17,6 +17,7 @@ from bulkaudio.cli.findings import (
     SHOWN,
     damage_entry,
     damage_table,
+    named_faults,
 )
 from bulkaudio.cli.typed import program
 from bulkaudio.found import Progress, Report
@@ -161,11 +162,10 @@ def _fault_lines(report: Report) -> Iterator[Text]:
     """Say what was wrong with what the lost ledger had told."""
     if not report.faults:
         return
-    named = "; ".join(map(printable, report.faults[:SHOWN]))
-    more = " …" if len(report.faults) > SHOWN else ""
+    named = named_faults(report.faults)
     erased = KNOWN if report.is_register_whole else FORGOTTEN
     yield Text(
-        f"What the ledger had told beside the recordings is not whole: {named}{more}. The objects "
+        f"What the ledger had told beside the recordings is not whole: {named}. The objects "
         f"themselves were looked through, too; the next download tells everything anew. {erased}",
         style="yellow",
     )
