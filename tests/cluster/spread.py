@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkaudio.simulator import Simulator
-from tests.program import Desk, Done, started
+from tests.program import Desk, Done, started, until
 
 ENGINE = ("--engine", "dask", "--workers", "2")
 
@@ -105,6 +105,12 @@ class Going:
             while self.desk.simulator.requests.total < requests:
                 assert self.process.returncode is None, await self.words()
                 await asyncio.sleep(0.005)
+
+    async def lose_a_worker(self) -> None:
+        """Kill one with SIGKILL, and wait until another has taken its place."""
+        first = self.workers()
+        os.kill(first[0], signal.SIGKILL)
+        await until(lambda: bool(set(self.workers()) - set(first)))
 
     async def words(self) -> str:
         """Return what it said on stderr, once it has ended."""

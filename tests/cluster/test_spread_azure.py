@@ -2,24 +2,20 @@
 
 import asyncio
 import json
-import os
-import secrets
-import signal
 from pathlib import Path
 
 import pytest
 
 from bulkaudio.cluster.shards import MOST
-from bulkaudio.object_url import ObjectUrl
 from bulkaudio.simulator import Calls, Simulator
 from bulkaudio.stores.objects.azure import EMULATOR
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.connect import BucketOptions
 from tests.cluster.spread import check_quiet, done, spread, twice
 from tests.cluster.test_spread_objects import SHARDS, SHORT, BucketDesk
-from tests.objects.azurite import make_container
+from tests.objects.azurite import new_container
 from tests.objects.conftest import _no_clouds, azure, hasty
-from tests.program import ledger_rows, run, until
+from tests.program import ledger_rows, run
 
 __all__ = ["_no_clouds", "azure"]
 
@@ -29,11 +25,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 @pytest.fixture
 def container(azure: str, monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """Make a new container, and open it as the test sees it."""
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", EMULATOR["account_name"])
-    monkeypatch.setenv("AZURE_STORAGE_KEY", EMULATOR["account_key"])
-    name = f"c{secrets.token_hex(6)}"
-    make_container(azure, name)
-    url = ObjectUrl("az", name, "calls")
+    url = new_container(azure, monkeypatch)
     return Bucket.open(url, BucketOptions(endpoint=azure), patience=hasty())
 
 
@@ -54,9 +46,7 @@ async def test_a_killed_worker_loses_nothing_on_azure(
         )
         async with spread(desk, "--max-rate", "60", **env) as going:
             await going.until(300)
-            first = going.workers()
-            os.kill(first[0], signal.SIGKILL)
-            await until(lambda: bool(set(going.workers()) - set(first)))
+            await going.lose_a_worker()
             ended = await going.end()
         assert ended.code == 0, ended.stderr
         check_quiet(ended)

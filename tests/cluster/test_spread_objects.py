@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -146,9 +144,7 @@ async def test_a_killed_worker_loses_nothing(tmp_path: Path, bucket: Bucket) -> 
     async with bay(tmp_path, bucket, 3000) as at:
         async with at.spread("--max-rate", "300") as going:
             await going.until(900)
-            first = going.workers()
-            os.kill(first[0], signal.SIGKILL)
-            await until(lambda: bool(set(going.workers()) - set(first)))
+            await going.lose_a_worker()
             ended = await going.end()
         assert ended.code == 0, ended.stderr
         check_quiet(ended)

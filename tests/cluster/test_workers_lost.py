@@ -10,7 +10,7 @@ import pytest
 from bulkaudio.cluster.shards import MOST
 from bulkaudio.simulator import Calls, Simulator
 from tests.cluster.spread import check_quiet, done, settled, spread, twice
-from tests.program import Desk, check_archive, expected, temporary_files, until, wavs
+from tests.program import Desk, check_archive, expected, temporary_files, wavs
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -27,10 +27,8 @@ async def test_a_killed_a_terminated_and_a_frozen_worker_lose_nothing(tmp_path: 
         desk = Desk.at(simulator, tmp_path)
         async with spread(desk, "--max-rate", "300") as going:
             await going.until(900)
-            first = going.workers()
-            os.kill(first[0], signal.SIGKILL)
-            killed_at = time.monotonic()
-            await until(lambda: bool(set(going.workers()) - set(first)))
+            first, killed_at = going.workers(), time.monotonic()
+            await going.lose_a_worker()
             assert time.monotonic() - killed_at < 10.0
             await going.until(1900)
             second = going.workers()

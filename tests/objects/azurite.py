@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import http.client
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from bulkaudio.object_url import ObjectUrl
 from bulkaudio.stores.objects.azure import EMULATOR
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -41,6 +43,15 @@ def azurite(folder: Path) -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/devstoreaccount1"
         finally:
             running.terminate()
+
+
+def new_container(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> ObjectUrl:
+    """Make a container of a name of its own, with the emulator's credentials in the environment."""
+    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", EMULATOR["account_name"])
+    monkeypatch.setenv("AZURE_STORAGE_KEY", EMULATOR["account_key"])
+    name = f"c{secrets.token_hex(6)}"
+    make_container(endpoint, name)
+    return ObjectUrl("az", name, "calls")
 
 
 def make_container(endpoint: str, name: str) -> None:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import secrets
 from pathlib import PurePosixPath
 
 import pytest
@@ -14,7 +13,7 @@ from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.connect import BucketOptions
 from bulkaudio.stores.objects.things import Body, Put
 from bulkaudio.stores.objects.upload import SINGLE_BYTES
-from tests.objects.azurite import make_container
+from tests.objects.azurite import new_container
 from tests.objects.between import Answer, Between, Pass, between
 from tests.objects.conftest import CANARY, hasty
 from tests.objects.test_bucket import race
@@ -23,11 +22,7 @@ from tests.objects.test_bucket import race
 @pytest.fixture
 def container(azure: str, monkeypatch: pytest.MonkeyPatch) -> ObjectUrl:
     """Name a new container."""
-    monkeypatch.setenv("AZURE_STORAGE_ACCOUNT", EMULATOR["account_name"])
-    monkeypatch.setenv("AZURE_STORAGE_KEY", EMULATOR["account_key"])
-    name = f"c{secrets.token_hex(6)}"
-    make_container(azure, name)
-    return ObjectUrl("az", name, "calls")
+    return new_container(azure, monkeypatch)
 
 
 def opened(url: ObjectUrl, endpoint: str) -> Bucket:

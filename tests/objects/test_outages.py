@@ -130,6 +130,13 @@ def short(count: int) -> Calls:
     return Calls(count=count, speech_s=(0.2, 0.4), chat_share=0.0)
 
 
+async def among_parts(at: Shore, process: asyncio.subprocess.Process) -> None:
+    """Wait until an upload in parts is under way."""
+    async with asyncio.timeout(120.0):
+        while not await asyncio.to_thread(uploads_of, at.url):
+            assert process.returncode is None
+
+
 async def test_a_store_that_comes_back_costs_time_only(tmp_path: Path, bucket: Bucket) -> None:
     """It is killed with uploads on their way, and is away for some seconds."""
     async with shore(tmp_path, bucket, short(900), "--max-rate", "100") as at:
@@ -181,9 +188,7 @@ async def test_a_run_killed_in_the_midst_of_parts(tmp_path: Path, bucket: Bucket
     calls = Calls(count=6, speech_s=LONG, chat_share=0.0, opt_out_share=0.0)
     async with shore(tmp_path, bucket, calls) as at:
         async with at.going() as process:
-            async with asyncio.timeout(120.0):
-                while not await asyncio.to_thread(uploads_of, at.url):
-                    assert process.returncode is None
+            await among_parts(at, process)
             process.kill()
             await process.wait()
         assert uploads_of(at.url)
@@ -203,9 +208,7 @@ async def test_a_store_that_dies_in_the_midst_of_parts(tmp_path: Path, bucket: B
     calls = Calls(count=6, speech_s=LONG, chat_share=0.0, opt_out_share=0.0)
     async with shore(tmp_path, bucket, calls) as at:
         async with at.going() as process:
-            async with asyncio.timeout(120.0):
-                while not await asyncio.to_thread(uploads_of, at.url):
-                    assert process.returncode is None
+            await among_parts(at, process)
             await asyncio.to_thread(at.door.slam)
             await asyncio.sleep(4.0)
             await asyncio.to_thread(at.door.open)
