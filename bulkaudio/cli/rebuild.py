@@ -93,5 +93,5 @@ def rebuild(
     if options.json:
         print(json_text.dumps(rebuilt.document(), separators=(",", ":")), flush=True)
     elif not (options.quiet and report.is_clean):
-        console(sys.stdout).print(rebuilt.page())
+        console(sys.stdout).print(rebuilt.page(), crop=False)
     return rebuilt.exit_code

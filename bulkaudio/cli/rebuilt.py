@@ -137,7 +137,9 @@ class Rebuilt:
         yield from _teller_lines(report, datetime.now(UTC))
         yield from _open_lines(report)
         words = " \\\n      ".join(_words_of_next(self.archive, report))
-        yield Text(f"  $ {program()} download {words}")
+        # In one piece, however long: it is there to be copied.
+        command = f"  $ {program()} download {words}"
+        yield Text(command, no_wrap=True, overflow="ignore")
         if again := _again(report):
             yield Text(
                 f"What was given before has to be given again, for all later nights, too: {again}."

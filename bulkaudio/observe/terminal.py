@@ -78,7 +78,8 @@ class Trimmed:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
         """Lay the page out, line by line."""
-        for line in console.render_lines(self.page, options, pad=False):
+        # Not cropped to the window: a command that was cut could not be typed again.
+        for line in Segment.split_lines(console.render(self.page, options)):
             while line and not line[-1].text.strip():
                 line.pop()
             if line:

@@ -270,23 +270,25 @@ def authority(path: Path) -> None:
 
 
 async def test_a_listing_goes_on_after_a_rebuild(tmp_path: Path) -> None:
-    """Then the advice needs no time to begin at."""
+    """Then the advice needs no time to begin at; it is a command in one piece, however long."""
     async with Desk.at(tmp_path) as desk:
         scope = ("--agent", "PROJECT-1", "--region", "uk", "--account", "ws-1")
         window = ("--since", "2026-01-01", "--until", "2026-02-01")
-        await desk.well("download", "--out", ADDRESS, *scope, *window)
-        shutil.rmtree(desk.usual)
-        found = line_of(await desk.well("rebuild", ADDRESS, "--json"))
+        state = tmp_path / ("a" * 120)
+        own = ("--state-dir", str(state))
+        await desk.well("download", "--out", ADDRESS, *own, *scope, *window)
+        shutil.rmtree(state)
+        found = line_of(await desk.well("rebuild", ADDRESS, *own, "--json"))
         assert (found["store"], found["listing_known"], found["manifest_faults"]) == (
             ADDRESS,
             True,
             [],
         )
-        ended = await desk.well("rebuild", ADDRESS, "--force")
+        ended = await desk.well("rebuild", ADDRESS, *own, "--force")
         assert has(ended.stdout, "is known again. Next, to go on from there:")
-        assert ended.stdout.rstrip().endswith(f"download --out {ADDRESS}")
+        assert ended.stdout.rstrip().endswith(f"download --out {ADDRESS} --state-dir {state}")
         asked = desk.asked()
-        await desk.well("download", "--out", ADDRESS, "--until", "2026-02-02")
+        await desk.well("download", "--out", ADDRESS, *own, "--until", "2026-02-02")
         assert desk.asked() == asked
 
 
