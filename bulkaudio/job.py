@@ -7,7 +7,6 @@ key before the disk, and all of them before the first request.
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +22,7 @@ from bulkaudio.archive import (
 )
 from bulkaudio.assembly import connection_of, find_keys, gate_of, require, scope_of
 from bulkaudio.conduct import SLOTS_PIN, Muster, RunResult, Watch, Work, conduct, slots_of
-from bulkaudio.errors import BulkAudioError, StorageError, UsageError
+from bulkaudio.errors import BulkAudioError, UsageError
 from bulkaudio.events import Emit, Noted
 from bulkaudio.gate import COLD_SLOTS, Gate
 from bulkaudio.ledger.ledger import LEFT, Ledger
@@ -135,6 +134,7 @@ async def check_beginning(request: DownloadRequest, region: str | None) -> bool:
     Raises:
         UsageError: Naming what is missing.
         LedgerError: There is an archive in the object store, whose lost ledger remembers that.
+        StorageError: Whether there is one, the object store does not say.
     """
     place = request.place
     if await asyncio.to_thread(is_archive, place.out):
@@ -142,9 +142,8 @@ async def check_beginning(request: DownloadRequest, region: str | None) -> bool:
     try:
         _check_first(request, region)
     except UsageError:
-        # Only a nightly line leaves this out. A store that cannot be asked is no better answer.
-        with suppress(StorageError):
-            await check_unclaimed(place.out, place.elsewhere, is_patient=False)
+        # Only a nightly line leaves this out.
+        await check_unclaimed(place.out, place.elsewhere, is_patient=False)
         raise
     return True
 

@@ -47,7 +47,7 @@ from bulkaudio.sources.base import Source
 from bulkaudio.sources.csv_file import CsvSource
 from bulkaudio.stores.address import words_of
 from bulkaudio.stores.disk import STATE_FOLDER, TEMPORARY_FOLDER
-from bulkaudio.stores.opening import find_elsewhere
+from bulkaudio.stores.opening import find_elsewhere, look_over
 
 RUNS = 5
 """So many of the latest runs say how fast it goes."""
@@ -73,8 +73,11 @@ async def rehearse(request: DownloadRequest, tally: Tally, emit: Emit) -> Foreto
             stack.push_async_callback(csv.aclose)
         is_new = await check_beginning(request, region)
         elsewhere = await find_elsewhere(request.place.out, request.place.elsewhere)
-        await check_unclaimed(request.place.out, elsewhere)
+        is_begun = await check_unclaimed(request.place.out, elsewhere)
         ledger = await stack.enter_async_context(glanced(request.place.out))
+        if elsewhere is not None and is_begun:
+            mark = await ledger.journal.last_mark()
+            await asyncio.to_thread(look_over, elsewhere, mark, request.place.out)
         pins = await ledger.pins()
         check_pins(pins, ledger.path)
         has_saved = await ledger.has_saved()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter, Token
 
-from bulkaudio.errors import UsageError
+from bulkaudio.errors import BulkAudioError, LedgerError, StorageError, UsageError
 
 if TYPE_CHECKING:
     from bulkaudio.settings import Elsewhere
@@ -62,19 +62,37 @@ def state_folder(text: str, environ: Mapping[str, str] = os.environ) -> Path:
     Return the folder of an archive that is there, for commands that are given nothing else.
 
     Raises:
-        UsageError: It is an address, and this machine has no ledger of it.
+        UsageError: It is an address, and there is no archive.
+        LedgerError: There is one, or nobody can tell, and this machine has no ledger of it.
     """
     if "://" not in text:
         return Path(text)
     root, elsewhere = place_of(text, environ.get(STATE_DIR), environ)
     if elsewhere is not None and not (root / ".bulkaudio" / "ledger.db").exists():
-        raise UsageError(
-            f"this machine has no ledger of {elsewhere.url}; looked in {root}",
-            fix=f"if another folder was given as --state-dir, name that folder or set {STATE_DIR}; if the "
-            "ledger is lost, make it anew, without fetching anything: bulkaudio rebuild "
-            f"{elsewhere.url}",
-        )
+        raise _unknown(root, elsewhere)
     return root
+
+
+def _unknown(root: Path, elsewhere: "Elsewhere") -> BulkAudioError:
+    """Ask the address what an archive without a ledger is; blocks."""
+    import asyncio
+
+    from bulkaudio.stores.opening import is_unused
+
+    doubt = ""
+    try:
+        if asyncio.run(is_unused(elsewhere, is_patient=False)):
+            return UsageError(
+                f"there is no archive of bulkaudio at {elsewhere.url}",
+                fix="name the address that was given as --out",
+            )
+    except StorageError as error:
+        doubt = f"; whether there is an archive, it did not say: {error.message}"
+    return LedgerError(
+        f"this machine has no ledger of {elsewhere.url}; looked in {root}{doubt}",
+        fix=f"if another folder was given as --state-dir, name that folder or set {STATE_DIR}; if the "
+        f"ledger is lost, make it anew, without fetching anything: bulkaudio rebuild {elsewhere.url}",
+    )
 
 
 def _archive(_type: object, tokens: Sequence[Token]) -> Path:

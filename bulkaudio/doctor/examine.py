@@ -25,7 +25,7 @@ from bulkaudio.doctor.keys import Keys
 from bulkaudio.doctor.network import Network
 from bulkaudio.doctor.patience import within
 from bulkaudio.doctor.source import source_check
-from bulkaudio.doctor.store import is_elsewhere, store_checks
+from bulkaudio.doctor.store import is_elsewhere, lost_ledger, store_checks
 from bulkaudio.doctor.subject import CONFIGURATION_CHECK, Bound, Subject, bind
 from bulkaudio.errors import BulkAudioError, KeyRefusedError, StorageError
 
@@ -35,14 +35,16 @@ LOOK_S, KEYS_S, DISK_S, WALK_S = 10.0, 60.0, 20.0, 20.0
 async def examine(subject: Subject, *, probe_id: str | None = None) -> Report:
     """Make every check; with `probe_id` also fetch that recording twice."""
     ledger = await _ledger(subject, check_s=0.0)
+    if not ledger.is_begun and (lost := await lost_ledger(subject)) is not None:
+        ledger = LedgerLook(is_begun=True, error=lost)
     bound = await _bound(subject, ledger)
     network = Network(subject=subject, bound=bound, keys=await _keys(subject, bound))
     try:
         async with asyncio.TaskGroup() as group:
-            archive = group.create_task(_archive(subject))
+            archive = group.create_task(_archive(subject, ledger))
             hosts = group.create_task(network.checks())
             source = group.create_task(source_check(subject, ledger))
-            store = group.create_task(store_checks(subject))
+            store = group.create_task(store_checks(subject, ledger))
     except ExceptionGroup as several:
         raise several.exceptions[0] from several
     found, holder = archive.result()
@@ -72,8 +74,8 @@ async def _ledger(subject: Subject, *, check_s: float) -> LedgerLook:
         return LedgerLook(is_begun=True, error=_dead_disk(subject))
 
 
-async def _archive(subject: Subject) -> tuple[Sequence[Check], str | None]:
-    """Look at the archive; return also which run holds it."""
+async def _archive(subject: Subject, ledger: LedgerLook) -> tuple[Sequence[Check], str | None]:
+    """Look at the archive, and at its ledger once more; return also which run holds it."""
     root = subject.archive
     if root is None:
         return tuple(unlooked("no archive is named: --out DIR")), None
@@ -82,7 +84,8 @@ async def _archive(subject: Subject) -> tuple[Sequence[Check], str | None]:
     except TimeoutError:
         first, *others = unlooked("needs the disk")
         return (fail_for(first.name, _dead_disk(subject)), *others), None
-    ledger = await _ledger(subject, check_s=WALK_S)
+    if ledger.error is None:
+        ledger = await _ledger(subject, check_s=WALK_S)
     least = subject.request.place.min_free_bytes
     passing = LedgerLook() if await is_elsewhere(subject) else ledger
     if disk.error is not None and isinstance(ledger.error, StorageError):

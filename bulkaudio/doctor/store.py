@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bulkaudio.archive import LEDGER_FILE, check_unclaimed
 from bulkaudio.doctor.check import MACHINE, Check, fail, fail_for, ok, skip, warn
+from bulkaudio.doctor.ground import LedgerLook
 from bulkaudio.doctor.patience import within
 from bulkaudio.doctor.subject import Subject
 from bulkaudio.errors import (
@@ -55,7 +56,20 @@ async def is_elsewhere(subject: Subject) -> bool:
         return True
 
 
-async def store_checks(subject: Subject) -> Sequence[Check]:
+async def lost_ledger(subject: Subject) -> LedgerError | None:
+    """Ask the object store for an archive whose ledger is not here; None: it names none."""
+    try:
+        elsewhere = await elsewhere_of(subject)
+        look = partial(check_unclaimed, subject.request.place.out, elsewhere, is_patient=False)
+        await within(TRY_S, lambda: asyncio.run(look()))
+    except LedgerError as error:
+        return error
+    except (BulkAudioError, TimeoutError):
+        return None  # what is wrong with the store, its own checks tell
+    return None
+
+
+async def store_checks(subject: Subject, ledger: LedgerLook) -> Sequence[Check]:
     """Try the object store out, if there is one; it stays as it was."""
     try:
         elsewhere = await elsewhere_of(subject)
@@ -66,6 +80,8 @@ async def store_checks(subject: Subject) -> Sequence[Check]:
     tried = [check async for check in _tried(elsewhere)]
     if any(check.exit_code for check in tried):
         return (*tried, skip(ARCHIVE, "needs the bucket"))
+    if ledger.error is not None:
+        return (*tried, skip(ARCHIVE, "needs the ledger: see archive.ledger"))
     return (*tried, await _archive(subject, elsewhere))
 
 
@@ -124,8 +140,6 @@ async def _told(root: Path, elsewhere: Elsewhere) -> Check:
     is_there = f"the ledger of {elsewhere.url} is in {root}"
     try:
         faults = await within(TRY_S, partial(_faults_of, root, elsewhere))
-    except LedgerError:
-        return ok(ARCHIVE, is_there)  # what is wrong with it, its own check tells
     except BulkAudioError as error:
         return fail_for(ARCHIVE, error)
     except TimeoutError:

@@ -99,9 +99,10 @@ async def test_a_stale_state_folder(tmp_path: Path) -> None:
         assert checks[ARCHIVE]["status"] == "fail"
         assert f"bulkaudio rebuild {ADDRESS} --force" in checks[ARCHIVE]["fix"]
         assert has(refused.stderr, checks[ARCHIVE]["detail"])
-        ended = await desk.run("verify", ADDRESS)
-        assert ended.code == 75
-        assert ended.stderr == refused.stderr
+        for words in (("verify", ADDRESS), ("plan", "--out", ADDRESS)):
+            ended = await desk.run(*words)
+            assert ended.code == 75
+            assert ended.stderr == refused.stderr
 
 
 async def test_parts_that_somebody_removed(tmp_path: Path) -> None:

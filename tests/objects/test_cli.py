@@ -72,7 +72,7 @@ async def test_a_state_folder_of_ones_own(tmp_path: Path, by: str) -> None:
         if by == "variable":
             assert ended.code == 0, ended.stderr
             return
-        assert ended.code == 2
+        assert ended.code == 6
         assert "this machine has no ledger of" in ended.stderr
         assert "--state-dir" in ended.stderr
         assert "BULKAUDIO_STATE_DIR" in ended.stderr
@@ -157,17 +157,33 @@ async def test_a_state_folder_is_of_one_address(tmp_path: Path) -> None:
         assert f"{folder} holds recordings of its own" in ended.stderr
 
 
-@pytest.mark.parametrize("fault", [(), ("names", "")])
-async def test_a_first_run_that_lacks_something(tmp_path: Path, fault: tuple[str, ...]) -> None:
-    """It hears that, whether the bucket is empty or does not answer; programs hear for which one."""
+@pytest.mark.parametrize(
+    ("fault", "code", "said"), [((), 2, "--region"), (("names", ""), 6, "the bucket refused")]
+)
+async def test_a_first_run_that_lacks_something(
+    tmp_path: Path, fault: tuple[str, ...], code: int, said: str
+) -> None:
+    """It hears that, or that nobody can tell whether it is one; programs hear for which address."""
     async with Desk.at(tmp_path) as desk:
         desk.fault = fault
         ended = await desk.run("download", "--out", ADDRESS, "--json")
-        assert ended.code == 2
-        assert "--region" in ended.stderr
+        assert ended.code == code, ended.stderr
+        assert said in ended.stderr
+        assert ("--region is missing" in ended.stderr) == (code == 2)
         summary = line_of(ended)
         assert (summary["store"], summary["archive"]) == (ADDRESS, str(desk.usual))
         assert not desk.usual.exists()
+
+
+LOOKS = (
+    ("status",),
+    ("verify",),
+    ("gaps",),
+    ("export",),
+    ("report",),
+    ("purge", "--id", "CA1"),
+    ("hold", "list"),
+)
 
 
 @pytest.mark.parametrize("words", [(), ("--store-endpoint", ENDPOINT)])
@@ -189,9 +205,11 @@ async def test_a_lost_state_folder(tmp_path: Path, words: tuple[str, ...]) -> No
             ended = await desk.run(command, "--out", ADDRESS, *words)
             assert ended.code == 6, ended.stderr
             assert f"{way}\n" in ended.stderr
-        ended = await desk.run("status", ADDRESS)
-        assert ended.code == 2
-        assert f"bulkaudio rebuild {ADDRESS}" in ended.stderr
+        for look in LOOKS:
+            ended = await desk.run(look[0], ADDRESS, *look[1:])
+            assert ended.code == 6, ended.stderr
+            assert f"bulkaudio rebuild {ADDRESS}\n" in ended.stderr
+            assert not desk.usual.exists()
         ended = await desk.well("rebuild", ADDRESS, *words)
         assert f"{len(desk.ids)} recordings taken up" in ended.stdout
         assert has(ended.stdout, f"download --out {ADDRESS}")
@@ -200,6 +218,20 @@ async def test_a_lost_state_folder(tmp_path: Path, words: tuple[str, ...]) -> No
         assert desk.asked() == asked
         if words:
             assert desk.endpoints()[-1] == [ENDPOINT, None]
+
+
+async def test_a_look_at_no_archive(tmp_path: Path) -> None:
+    """A mistyped address is that; where the store does not say, a lost ledger is not ruled out."""
+    async with Desk.at(tmp_path) as desk:
+        ended = await desk.run("status", "s3://recordings/cals")
+        assert ended.code == 2
+        assert "there is no archive of bulkaudio at s3://recordings/cals" in ended.stderr
+        assert "rebuild" not in ended.stderr
+        desk.fault = ("names", "")
+        ended = await desk.run("status", ADDRESS)
+        assert ended.code == 6
+        assert "this machine has no ledger of" in ended.stderr
+        assert f"bulkaudio rebuild {ADDRESS}\n" in ended.stderr
 
 
 async def test_a_lost_state_folder_of_ones_own(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.settings import Elsewhere
+from bulkaudio.stores.disk import STATE_FOLDER
 from bulkaudio.stores.objects.origin import origin_of
 from bulkaudio.stores.opening import try_elsewhere
 from tests.objects.desk import ADDRESS, Desk, line_of
@@ -85,9 +86,32 @@ async def test_a_lost_ledger_is_found_out(tmp_path: Path) -> None:
         assert code == 2
         assert "holds what is known of" in checks["store.archive"]["detail"]
         shutil.rmtree(state)
-        code, checks = await checks_of(desk, "--out", ADDRESS, "--state-dir", str(state))
-        assert code == 6
-        assert f"bulkaudio rebuild {ADDRESS}" in checks["store.archive"]["fix"]
+        await check_lost(desk, "--state-dir", str(state))
+
+
+async def test_a_lost_ledger_is_the_only_fault(tmp_path: Path) -> None:
+    """Also for a nightly line, which leaves out what it remembers; and after a refused rebuild."""
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download()).code == 0
+        shutil.rmtree(desk.usual)
+        await check_lost(desk)
+        for name in desk.bucket().objects():
+            if f"/{STATE_FOLDER}/" in f"/{name}":
+                desk.bucket().spoil(name, None)
+        assert (await desk.run("rebuild", ADDRESS)).code == 6
+        assert desk.usual.exists()
+        await check_lost(desk)
+
+
+async def check_lost(desk: Desk, *words: str) -> None:
+    """Find the lost ledger, and how it is made anew, and nothing else amiss."""
+    ended = await desk.run("doctor", "--json", "--out", ADDRESS, *words)
+    checks = {check["name"]: check for check in line_of(ended)["checks"]}
+    assert ended.code == 6
+    assert [name for name, each in checks.items() if each["status"] == "fail"] == ["archive.ledger"]
+    assert f"bulkaudio rebuild {ADDRESS}" in checks["archive.ledger"]["fix"]
+    assert "--force" not in checks["archive.ledger"]["fix"]
+    assert checks["store.archive"]["status"] == "skip"
 
 
 async def test_the_disk_is_not_judged_for_recordings(tmp_path: Path) -> None:
