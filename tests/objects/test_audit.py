@@ -137,3 +137,45 @@ async def test_a_run_that_holds_the_archive_is_left_alone(tmp_path: Path) -> Non
             _, checks = await checks_of(desk)
         assert checks[ARCHIVE]["status"] == "skip"
         assert line_of(await desk.well("status", ADDRESS, "--json"))["store"] == ADDRESS
+
+
+async def test_a_mark_that_is_gone(tmp_path: Path) -> None:
+    """It is what is named, and not the parts that it lets count; everybody gets over it."""
+    async with Cloud.at(tmp_path) as cloud:
+        assert (await cloud.download()).code == 0
+        gone = cloud.simulator.calls.ids()[1]
+        cloud.erased.add(gone)
+        assert (await cloud.run("purge", cloud.state, "--id", gone, "--yes")).code == 0
+        mark = f"{STATE_FOLDER}/manifest/0002.whole"
+        cloud.bucket.spoil(mark, None)
+        ended = await cloud.looked("verify", cloud.state, "--json")
+        assert ended.code == 7, ended.stderr
+        assert summary_of(ended)["manifest_faults"] == ["0002.whole is missing"]
+        cloud.lose_state()
+        ended = await cloud.looked("rebuild", cloud.state, "--json")
+        assert ended.code == 7, ended.stderr
+        told = summary_of(ended)
+        assert told["manifest_faults"] == ["0002.whole is missing"]
+        assert (told["erased_conversations"], told["erasures_known"]) == (1, True)
+        assert set(told["remembered"]) >= {"agent", "region"}
+        assert (await cloud.download()).code == 0
+        ended = await cloud.run("verify", cloud.state, "--json")
+        assert (ended.code, summary_of(ended)["manifest_faults"]) == (0, [])
+
+
+async def test_a_mark_that_is_gone_comes_back(tmp_path: Path) -> None:
+    """By the next download, or by a repair, without a request for a recording."""
+    async with Cloud.at(tmp_path) as cloud:
+        assert (await cloud.download()).code == 0
+        gone = cloud.simulator.calls.ids()[1]
+        cloud.erased.add(gone)
+        assert (await cloud.run("purge", cloud.state, "--id", gone, "--yes")).code == 0
+        asked = cloud.asked()
+        for words in (("verify", cloud.state, "--repair"), ()):
+            [mark] = [name for name in cloud.bucket.objects() if name.endswith(".whole")]
+            cloud.bucket.spoil(mark, None)
+            ended = await (cloud.run(*words) if words else cloud.download())
+            assert ended.code == 0, ended.stderr
+            ended = await cloud.run("verify", cloud.state, "--json")
+            assert (ended.code, summary_of(ended)["manifest_faults"]) == (0, [])
+        assert cloud.asked() == asked

@@ -131,13 +131,39 @@ def test_shelves(places: list[Place], marks: set[int]) -> None:
     shelf = Shelf.of([*map(part_path, places), *map(mark_path, marks), *others])
     assert list(shelf.places) == sorted(places)
     assert shelf.newest == max(places, default=None)
-    whole = [place[0] for place in places if place[0] in marks | {1}]
-    told = [place for place in sorted(places) if whole and place[0] == max(whole)]
-    assert list(shelf.told) == told
+    whole = max((place[0] for place in places if place[0] in marks | {1}), default=None)
+    if shelf.unmarked is not None:
+        assert whole is not None
+        assert whole < shelf.unmarked
+        assert sum(place[0] == whole for place in places) == 1
+        whole = shelf.unmarked
+    assert list(shelf.told) == [place for place in sorted(places) if place[0] == whole]
     gone = shelf.outdated(7)
     assert all(place[0] < 7 for place in gone)
     kept = {place for place in places if place[0] < 7} - set(gone)
     assert kept == {max(p for p in places if p[0] == g) for g in {p[0] for p in places if p[0] < 7}}
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=2, max_size=6),
+    st.integers(0, 4),
+    st.data(),
+)
+def test_a_generation_that_lost_its_mark(parts: list[int], begun: int, data: st.DataObject) -> None:
+    """It counts all the same, for those before it have been cleared away; one being told does not."""
+    newest = len(parts)
+    # Closing a generation writes a part of it, so that what is left of it is never the first.
+    cleared = [(each, count + 1) for each, count in enumerate(parts[:-1], 1)]
+    whole = [(newest, number) for number in range(1, parts[-1] + 1)]
+    later = [(newest + 1, number) for number in range(1, begun + 1)]
+    marks = data.draw(st.sets(st.integers(1, newest - 1)))
+    names = [*map(part_path, [*cleared, *whole, *later]), *map(mark_path, marks)]
+    shelf = Shelf.of(names)
+    assert shelf.unmarked == newest
+    assert list(shelf.told) == whole
+    marked = Shelf.of([*names, mark_path(newest)])
+    assert marked.unmarked is None
+    assert marked.told == shelf.told
 
 
 @given(

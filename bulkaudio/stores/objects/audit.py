@@ -14,7 +14,7 @@ from bulkaudio.stores.address import words_for
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.history import part_of, sha256_of, shelf_of
 from bulkaudio.stores.objects.marks import Mark, Standing
-from bulkaudio.stores.objects.parts import Chain, Place, Shelf, part_path
+from bulkaudio.stores.objects.parts import Chain, Place, Shelf, missing_mark, part_path
 from bulkaudio.stores.objects.register_copy import Reading
 
 
@@ -77,8 +77,14 @@ def own(bucket: Bucket, mark: Mark, root: Path) -> tuple[Shelf, Mark]:
     return shelf, mark
 
 
+def lacks_its_mark(shelf: Shelf, mark: Mark) -> bool:
+    """Whether a generation that tells everything is not marked so any more."""
+    return mark.standing is Standing.WHOLE and mark.generation not in shelf.marks
+
+
 def _end(shelf: Shelf, mark: Mark) -> Iterator[str]:
     """Say what is missing behind the last part; of a generation that is whole nothing may be."""
-    last = shelf.told[-1] if shelf.told else None
-    if mark.number and mark.standing is Standing.WHOLE and last != mark.place:
+    if lacks_its_mark(shelf, mark):
+        yield missing_mark(mark.generation)
+    elif mark.number and mark.standing is Standing.WHOLE and mark.place not in shelf.told[-1:]:
         yield f"{part_path(mark.place).name}, the last one, is missing"

@@ -17,11 +17,12 @@ from bulkaudio.stores.objects.parts import (
     Entry,
     Place,
     Shelf,
+    missing_mark,
     part_path,
 )
 from bulkaudio.stores.objects.register_copy import Reading, add, digests, take_in
 
-REGISTER = "register"
+REGISTER, CLOSED = "register", "closed"
 
 
 @dataclass(slots=True)
@@ -50,10 +51,12 @@ class History:
             take_in(self.bucket, self.folders, known)
         if self._copy.is_there and not self._shelf.told:
             self.chain.faults.append("no part of the manifest is there")
+        if (unmarked := self._shelf.unmarked) is not None:
+            self.chain.faults.append(missing_mark(unmarked))
         for place in self._shelf.told:
             entries = self.chain.take(place, part_of(self.bucket, place))
             add(self.folders, [each[REGISTER] for each in entries if REGISTER in each], known)
-            yield [each for each in entries if REGISTER not in each]
+            yield [each for each in entries if REGISTER not in each and CLOSED not in each]
         if self._copy.faults:
             # Behind: the last word on a conversation counts, and the copy lacks some before its own.
             take_in(self.bucket, self.folders, known)

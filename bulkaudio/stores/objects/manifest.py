@@ -18,9 +18,9 @@ from typing import Any, Protocol, TypeVar
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores import register
 from bulkaudio.stores.disk import Folders
-from bulkaudio.stores.objects.audit import overtaken, own
+from bulkaudio.stores.objects.audit import lacks_its_mark, overtaken, own
 from bulkaudio.stores.objects.bucket import Bucket
-from bulkaudio.stores.objects.history import REGISTER, sha256_of, shelf_of
+from bulkaudio.stores.objects.history import CLOSED, REGISTER, sha256_of, shelf_of
 from bulkaudio.stores.objects.marks import Mark, Standing
 from bulkaudio.stores.objects.objects import SHA256
 from bulkaudio.stores.objects.parts import (
@@ -120,8 +120,9 @@ class Manifest:
         kept = Mark.from_json(await self.journal.begin())
         shelf, mark = await self.run(lambda: own(self.bucket, kept, self.folders.root))
         in_generation = sum(place[0] == mark.generation for place in shelf.places)
-        if in_generation < mark.number or (mark.number and shelf.newest != mark.place):
-            # Somebody removed parts. What they told is here.
+        is_short = in_generation < mark.number or (mark.number and shelf.newest != mark.place)
+        if is_short or lacks_its_mark(shelf, mark):
+            # Somebody removed parts, or what makes them count. What they told is here.
             mark = replace(mark, standing=Standing.SPOILT)
         self._mark = mark
 
@@ -175,7 +176,7 @@ class Manifest:
             shelf = await self.run(self._look)
             generation = max(self._mark.generation, *(place[0] for place in shelf.places), 1) + 1
             if self._mark.number:
-                await self._put([{"closed": generation}])
+                await self._put([{CLOSED: generation}])
             self._mark = Mark(
                 generation=generation, sha256=self._mark.sha256, standing=Standing.PARTIAL
             )

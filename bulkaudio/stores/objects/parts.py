@@ -71,6 +71,11 @@ def mark_path(generation: int) -> PurePosixPath:
     return MANIFEST_FOLDER / f"{generation:04d}.whole"
 
 
+def missing_mark(generation: int) -> str:
+    """Say that it is gone."""
+    return f"{mark_path(generation).name} is missing"
+
+
 def encode(head: Head, entries: Sequence[Entry]) -> bytes:
     """Write a part."""
     first: dict[str, object] = {
@@ -143,7 +148,7 @@ class Shelf:
 
     Attributes:
         places: In order.
-        marks: Generations that tell everything; the first always does.
+        marks: Generations that are marked as telling everything; the first always does.
     """
 
     places: tuple[Place, ...]
@@ -172,8 +177,30 @@ class Shelf:
     @property
     def told(self) -> tuple[Place, ...]:
         """The parts of the newest generation that tells everything."""
-        whole = [place[0] for place in self.places if place[0] in self.marks]
-        return tuple(place for place in self.places if whole and place[0] == max(whole))
+        whole = self.unmarked or self._marked
+        return tuple(place for place in self.places if place[0] == whole)
+
+    @property
+    def unmarked(self) -> int | None:
+        """
+        The generation that tells everything, and whose mark is gone; None: there is none.
+
+        Older ones are cleared away only once it is marked: where nothing but the last part is left of
+        the newest marked one, one after it was marked, too.
+        """
+        if self._marked is None or not self._is_cleared(self._marked):
+            return None
+        newer = {generation for generation, _ in self.places if generation > self._marked}
+        return min((each for each in newer if not self._is_cleared(each)), default=None)
+
+    @property
+    def _marked(self) -> int | None:
+        """The newest generation of which there are parts and a mark."""
+        return max((each for each, _ in self.places if each in self.marks), default=None)
+
+    def _is_cleared(self, generation: int) -> bool:
+        numbers = [number for each, number in self.places if each == generation]
+        return len(numbers) == 1 and numbers != [1]
 
     def outdated(self, generation: int) -> tuple[Place, ...]:
         """
