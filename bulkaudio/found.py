@@ -109,12 +109,16 @@ class Survey:
         """Look at every file of the archive, and bring the whole ones to the ledger."""
         told = await ledger.last_rowid()
         self.restored = await restore(ledger, store, is_lenient=self.is_forced)
+        order = self.restored.order
+        if order is not None:
+            # The erasure that was killed is to be finished as it was ordered.
+            self.order = order.to_json()
         if self.restored.tombstones:
             await self._disturb(store, ledger)
         # The register may know of an erasure whose end the manifest was not told.
         is_begun = told and await ledger.erasures.pending("", 1)
-        if is_begun or not self.restored.is_clean:
-            # The erasure that was killed is to be finished: ledgers know of it still.
+        if is_begun or order is not None:
+            # Ledgers know of it still.
             await ledger.pin({ORDER_PIN: self.order})
         own = await store.within(pages)
         async for listed in store.listed():

@@ -59,12 +59,12 @@ class Restored:
     How much a new ledger learnt from the register: conversations erased, and held.
 
     Attributes:
-        is_clean: No older ledger knows anything of what was erased.
+        order: The last one of which an older ledger may know something; None: there is none.
     """
 
     tombstones: int = 0
     holds: int = 0
-    is_clean: bool = True
+    order: Order | None = None
 
 
 def user_name() -> str:
@@ -131,19 +131,21 @@ async def restore(ledger: Ledger, store: ArchiveStore, *, is_lenient: bool) -> R
     Raises:
         StorageError: The register is damaged, and nobody wants to go on without what is lost.
     """
-    tombstones, is_clean = 0, True
+    tombstones, order = 0, None
     async for page in _pages(store, is_lenient=is_lenient):
         for kind, entries in groupby(page, _kind_of):
-            is_clean = kind != PURGED and (is_clean or kind == CLEANED)
+            told = list(entries)
             try:
-                tombstones += await _restore(ledger, kind, list(entries))
+                tombstones += await _restore(ledger, kind, told)
+                if kind in {PURGED, CLEANED}:
+                    order = _order(told[-1]) if kind == PURGED else None
             except (AttributeError, LookupError, TypeError, ValueError, SpoiltValueError) as error:
                 if not is_lenient:
                     raise register.damaged(
                         store.root, f"it has a line that bulkaudio did not write ({error!r})"
                     ) from error
     holds = await _count_holds(ledger)
-    return Restored(tombstones=tombstones, holds=holds, is_clean=is_clean)
+    return Restored(tombstones=tombstones, holds=holds, order=order)
 
 
 async def _restore(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> int:
@@ -188,6 +190,10 @@ def _burial(entry: Entry) -> Burial:
             for direction, (started_at, first_seen_at) in entry["recordings"].items()
         ),
     )
+
+
+def _order(entry: Entry) -> Order:
+    return Order(who=str(entry["who"]), at=instant_of(entry["at"]), reason=entry["reason"])
 
 
 def _hold(entry: Entry) -> Hold:

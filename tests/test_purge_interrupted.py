@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -248,6 +249,22 @@ def test_a_hold_that_comes_in_between(inside: Inside, server: WireServer) -> Non
     assert left(inside, "status", inside.archive) is None
     assert asked_for(server) == set()
     assert set(IDS) - {"CA1", "CA2", "CA3"} == {Path(name).stem for name in wavs(inside.archive)}
+
+
+@pytest.mark.usefixtures("server")
+def test_a_rebuild_keeps_the_order(inside: Inside) -> None:
+    """Whoever finishes the erasure tells who had wanted it, when and why, not who rebuilt."""
+    break_off(inside)
+    register = inside.archive / ".bulkaudio" / "tombstones.jsonl"
+    ordered = json.loads(register.read_text().splitlines()[-1])
+    assert ordered["reason"] == "case 17"
+    (inside.archive / ".bulkaudio" / "ledger.db").unlink()
+    assert inside.run("rebuild", inside.archive).code == 0
+    told = inside.download(*WINDOW, "--direction", "all").summary["erasure_finished"]
+    assert (told["who"], told["reason"]) == (ordered["who"], ordered["reason"])
+    assert datetime.fromisoformat(ordered["at"]) - datetime.fromisoformat(
+        told["ordered_at"]
+    ) < timedelta(milliseconds=1)
 
 
 @pytest.mark.usefixtures("server")
