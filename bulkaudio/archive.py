@@ -6,7 +6,7 @@ redaction was asked for. `OpenArchive.bind` compares a run with that memory befo
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -125,13 +125,28 @@ class SeenArchive:
 
 
 class OpenArchive(SeenArchive):
-    """An archive whose lock this process holds; made by `open_archive`."""
+    """
+    An archive whose lock this process holds; made by `open_archive`.
+
+    Attributes:
+        told_faults: What was wrong with what the ledger has told beside the recordings, where that
+            was asked for.
+    """
 
     store: ArchiveStore
 
-    def __init__(self, root: Path, ledger: Ledger, store: ArchiveStore, layout: Layout) -> None:
+    def __init__(
+        self,
+        root: Path,
+        ledger: Ledger,
+        store: ArchiveStore,
+        layout: Layout,
+        *,
+        told_faults: Sequence[str] = (),
+    ) -> None:
         super().__init__(root, ledger, store, layout)
         self.is_running = False
+        self.told_faults = told_faults
 
     async def bind(self, identity: Identity) -> Mapping[str, str]:
         """
@@ -205,6 +220,7 @@ async def open_archive(
     *,
     layout: str | None = None,
     is_freeing: bool = False,
+    is_audited: bool = False,
     elsewhere: Elsewhere | None = None,
 ) -> AsyncIterator[OpenArchive]:
     """
@@ -215,6 +231,7 @@ async def open_archive(
     Args:
         layout: Of a new archive; an existing one refuses another than its own.
         is_freeing: For what makes room, so that a full disk keeps nobody from trying.
+        is_audited: Look what is wrong with what was told elsewhere, before opening mends some of it.
         elsewhere: Where the recordings are, `root` being the state folder; None: as it remembers.
 
     Raises:
@@ -232,6 +249,7 @@ async def open_archive(
         stack.push_async_callback(ledger.aclose)
         effective = await _effective_layout(ledger, layout, root)
         elsewhere = await _bind_address(ledger, root, elsewhere)
+        faults: Sequence[str] = ()
         if elsewhere is None:
             store: ArchiveStore = await LocalStore.open(
                 root, layout=effective, is_freeing=is_freeing
@@ -242,9 +260,11 @@ async def open_archive(
             stack.push_async_callback(objects.aclose)
             await objects.within(partial(write_address, elsewhere=elsewhere))
             await objects.probe()
+            if is_audited:
+                faults = await objects.audit(await ledger.journal.last_mark())
             await objects.begin(ledger.journal)
         await store.recover(ledger)
-        yield OpenArchive(root, ledger, store, effective)
+        yield OpenArchive(root, ledger, store, effective, told_faults=faults)
 
 
 @asynccontextmanager

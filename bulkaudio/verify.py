@@ -168,12 +168,17 @@ def ignore(_: Progress) -> None:
 
 
 async def verify(
-    ledger: Ledger, store: ArchiveReader, *, on_progress: Callable[[Progress], None] = ignore
+    ledger: Ledger,
+    store: ArchiveReader,
+    *,
+    told_faults: Sequence[str] | None = None,
+    on_progress: Callable[[Progress], None] = ignore,
 ) -> Report:
     """
     Read every saved recording, in constant memory.
 
     Args:
+        told_faults: What was found wrong with what the ledger has told; None: it is looked for here.
         on_progress: Called on the loop after each recording; must return at once.
 
     Raises:
@@ -183,7 +188,8 @@ async def verify(
     """
     await ledger.check()
     # First: a ledger that another one has overtaken would take thousands of recordings for strange.
-    told_faults = await store.audit(await ledger.journal.last_mark())
+    if told_faults is None:
+        told_faults = await store.audit(await ledger.journal.last_mark())
     totals = await ledger.totals()
     of = sum(total.count for (_, status), total in totals.items() if status is Status.SAVED)
     tally = _Tally(of=of, on_progress=on_progress)

@@ -140,7 +140,10 @@ class Findings:
         report = self.report
         read = f"{plural(report.checked, 'recording')} checked ({format_bytes(report.bytes)})"
         if report.is_clean:
-            yield Text("Whole", style="bold green").append(f": {read}, every one as it was saved.")
+            colour = "green" if self.exit_code == 0 else "yellow"
+            yield Text("Whole", style=f"bold {colour}").append(
+                f": {read}, every one as it was saved."
+            )
         else:
             counts = f"{len(report.damaged):,} damaged, {len(report.missing):,} missing"
             yield Text("Damage", style="bold red").append(f": {counts}; {read}.")

@@ -96,8 +96,10 @@ async def _look(archive: Path, options: VerifyOptions, view: "VerifyView") -> "F
         async with look_into(archive) as seen:
             report = await verify_all(seen.ledger, seen.store, on_progress=view.see)
         return Findings(archive=archive, report=report)
-    async with open_archive(archive) as held:
-        report = await verify_all(held.ledger, held.store, on_progress=view.see)
+    async with open_archive(archive, is_audited=True) as held:
+        report = await verify_all(
+            held.ledger, held.store, told_faults=held.told_faults, on_progress=view.see
+        )
         if report.told_faults:
             await held.store.share_ledger_anew()
         findings = Findings(archive=archive, report=report, is_told_anew=bool(report.told_faults))

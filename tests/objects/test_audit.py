@@ -50,8 +50,11 @@ async def test_what_was_spoilt_is_found_and_told_anew(
         page = await cloud.looked("verify", cloud.state, "--quiet")
         assert "--repair to tell it anew" in " ".join(page.stdout.split())
         asked = cloud.asked()
-        ended = await cloud.run("verify", cloud.state, "--repair", "--json")
+        ended = await cloud.looked("verify", cloud.state, "--repair", "--json")
         assert ended.code == 0, ended.stderr
+        repaired = summary_of(ended)
+        assert repaired["manifest_faults"] == found["manifest_faults"]
+        assert repaired["manifest_told_anew"]
         ended = await cloud.run("verify", cloud.state, "--json")
         assert (ended.code, summary_of(ended)["manifest_faults"]) == (0, [])
         assert cloud.asked() == asked
@@ -174,8 +177,10 @@ async def test_a_mark_that_is_gone_comes_back(tmp_path: Path) -> None:
         for words in (("verify", cloud.state, "--repair"), ()):
             [mark] = [name for name in cloud.bucket.objects() if name.endswith(".whole")]
             cloud.bucket.spoil(mark, None)
-            ended = await (cloud.run(*words) if words else cloud.download())
+            ended = await (cloud.looked(*words) if words else cloud.download())
             assert ended.code == 0, ended.stderr
+            if words:
+                assert has(ended.stdout, f"{Path(mark).name} is missing. All of it was told anew.")
             ended = await cloud.run("verify", cloud.state, "--json")
             assert (ended.code, summary_of(ended)["manifest_faults"]) == (0, [])
         assert cloud.asked() == asked
