@@ -68,6 +68,14 @@ class ArchiveReader(Protocol):
         """Yield, some at a time, every name in the archive that may be a recording."""
         ...
 
+    def remains(self) -> AsyncIterator[Sequence[tuple[str, Outcome | None]]]:
+        """
+        Yield, some at a time, what is kept beside recordings, by conversation.
+
+        A damaged recording comes as the outcome that says where it is, a metadata file as None.
+        """
+        ...
+
     async def within(self, work: Callable[[Folders], T]) -> T:
         """Do blocking work on the folders of `root`, in a thread of the store's own."""
         ...
@@ -105,14 +113,6 @@ class ArchiveStore(ArchiveReader, Store, Protocol):
 
     def listed(self) -> AsyncIterator[Sequence[tuple[str, int | None]]]:
         """Yield the same with sizes, where a listing tells them for nothing."""
-        ...
-
-    def remains(self) -> AsyncIterator[Sequence[tuple[str, Outcome | None]]]:
-        """
-        Yield, some at a time, what is kept beside recordings, by conversation.
-
-        A damaged recording comes as the outcome that says where it is, a metadata file as None.
-        """
         ...
 
     async def has_metadata(self) -> bool:

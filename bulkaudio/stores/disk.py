@@ -10,10 +10,10 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bulkaudio.errors import StorageError
-from bulkaudio.naming import printable
+from bulkaudio.naming import file_stem, printable
 from bulkaudio.steps import Step, reach
 
 STATE_FOLDER = ".bulkaudio"
@@ -84,6 +84,11 @@ UNWRITABLE: dict[int | None, str] = {
     errno.EPERM: "check owner and attributes (lsattr), or run it as the archive's owner",
 }
 """What lets one write to an archive that is there: another folder would be another archive."""
+
+
+def sidecar_path(conversation_id: str) -> PurePosixPath:
+    """Name a conversation's metadata, relative to the archive."""
+    return PurePosixPath(SIDECAR_FOLDER, f"{file_stem(conversation_id)}.json")
 
 
 def cause_and_fix(error: OSError, *, is_reading: bool = False) -> tuple[str, str]:

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from bulkaudio.model import Direction, Outcome, Recording, Status
-from bulkaudio.naming import conversation_id_of, file_stem
+from bulkaudio.naming import conversation_id_of
 from bulkaudio.steps import Step, reach
-from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, Folders
+from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, Folders, sidecar_path
 from bulkaudio.stores.recovery import DAMAGED_FOLDER
 
 _ASIDE = re.compile(
@@ -76,7 +76,7 @@ class Eraser:
             for path in dict.fromkeys(removal.paths):
                 self._remove_audio(path.parent.parts, path.name)
             if removal.has_metadata_too:
-                name = f"{file_stem(removal.conversation_id)}.json"
+                name = sidecar_path(removal.conversation_id).name
                 self.removed.metadata += self._remove((SIDECAR_FOLDER,), name) is not None
         for name in _set_aside(self.folders, batch):
             self._remove_audio((STATE_FOLDER, DAMAGED_FOLDER), name)

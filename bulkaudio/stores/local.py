@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from bulkaudio.model import Outcome, Recording
@@ -36,8 +35,8 @@ from bulkaudio.stores.disk import (
     unlink_if_there,
 )
 from bulkaudio.stores.durability import durable_of
-from bulkaudio.stores.erasing import Eraser, Removal, Removed, remains
-from bulkaudio.stores.reading import NAMES_PER_HOP, LocalReader
+from bulkaudio.stores.erasing import Eraser, Removal, Removed
+from bulkaudio.stores.reading import LocalReader
 from bulkaudio.stores.staging import LocalStaging, Workbench
 
 
@@ -167,12 +166,6 @@ class LocalStore(LocalReader):
         """Yield the same names; their sizes would take a look at each file."""
         async for page in self.names():
             yield [(name, None) for name in page]
-
-    async def remains(self) -> AsyncIterator[Sequence[tuple[str, Outcome | None]]]:
-        """Yield what is kept beside recordings; see `bulkaudio.stores.archive.ArchiveStore`."""
-        walk = await self.within(remains)
-        while page := await self.within(lambda _: list(islice(walk, NAMES_PER_HOP))):
-            yield page
 
     async def has_metadata(self) -> bool:
         """Whether there is a folder of metadata."""

@@ -16,11 +16,12 @@ from typing import TypeVar
 
 from bulkaudio.errors import StorageError
 from bulkaudio.model import Outcome
-from bulkaudio.naming import Layout, file_stem
+from bulkaudio.naming import Layout
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores import publishing, recovery, register
 from bulkaudio.stores.address import has_address
-from bulkaudio.stores.disk import SIDECAR_FOLDER, Folders, translated
+from bulkaudio.stores.disk import SIDECAR_FOLDER, Folders, sidecar_path, translated
+from bulkaudio.stores.erasing import remains
 from bulkaudio.stores.inspection import Inspection, inspect, names
 
 T = TypeVar("T")
@@ -98,6 +99,12 @@ class LocalReader:
         ):
             yield page
 
+    async def remains(self) -> AsyncIterator[Sequence[tuple[str, Outcome | None]]]:
+        """Yield what is kept beside recordings; see `bulkaudio.stores.archive.ArchiveReader`."""
+        walk = await self.within(remains)
+        while page := await self.within(lambda _: list(islice(walk, NAMES_PER_HOP))):
+            yield page
+
     async def within(self, work: Callable[[Folders], T]) -> T:
         """Do blocking work on the archive's folders, in a thread of the store's own."""
         return await self._run(lambda: self._told(lambda: work(self._folders)))
@@ -129,7 +136,7 @@ class LocalReader:
                 return frozenset(
                     each
                     for each in conversation_ids
-                    if publishing.is_file(f"{file_stem(each)}.json", folder_fd)
+                    if publishing.is_file(sidecar_path(each).name, folder_fd)
                 )
         except FileNotFoundError:
             return frozenset()

@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 
 from bulkaudio.errors import UsageError
 from bulkaudio.model import Outcome, Recording, Status
-from bulkaudio.naming import Layout, conversation_id_of, file_stem
+from bulkaudio.naming import Layout, conversation_id_of
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.settings import CONFIG_FILE
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores.base import Publication
-from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER
+from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, sidecar_path
 from bulkaudio.stores.erasing import Removal, aside_owner
 from bulkaudio.stores.inspection import Inspection, Sight, Stopped
 from bulkaudio.stores.objects.bucket import Bucket
@@ -220,11 +220,6 @@ class Objects:
 
     def _key(self, path: PurePosixPath) -> str:
         return self.url.key(path)
-
-
-def sidecar_path(conversation_id: str) -> PurePosixPath:
-    """Name a conversation's metadata."""
-    return PurePosixPath(SIDECAR_FOLDER, f"{file_stem(conversation_id)}.json")
 
 
 def facts_of(recording: Recording, sha256: str) -> dict[str, str]:

@@ -92,6 +92,11 @@ class ObjectReader:
         async for page in self._pages(self._objects.listed):
             yield [name for name, _ in page]
 
+    async def remains(self) -> AsyncIterator[Sequence[tuple[str, Outcome | None]]]:
+        """Yield what is kept beside recordings; see `bulkaudio.stores.archive.ArchiveReader`."""
+        async for page in self._pages(self._objects.remains):
+            yield page
+
     async def within(self, work: Callable[[Folders], T]) -> T:
         """Do blocking work on the state folder, in a thread of the store's own."""
         return await self._reading_desk.within(work)

@@ -179,11 +179,6 @@ class ObjectStore(ObjectReader):
         async for page in self._pages(self._objects.listed):
             yield page
 
-    async def remains(self) -> AsyncIterator[Sequence[tuple[str, Outcome | None]]]:
-        """Yield what is kept beside recordings; see `bulkaudio.stores.archive.ArchiveStore`."""
-        async for page in self._pages(self._objects.remains):
-            yield page
-
     async def has_metadata(self) -> bool:
         """Whether metadata was ever written."""
         return await self._run(self._objects.has_metadata)

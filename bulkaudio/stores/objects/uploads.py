@@ -15,9 +15,9 @@ from bulkaudio.errors import StorageError
 from bulkaudio.model import Recording
 from bulkaudio.stores import publishing
 from bulkaudio.stores.base import Publication, Published, PublishError, SidecarsKept, Staged
-from bulkaudio.stores.disk import translated
+from bulkaudio.stores.disk import sidecar_path, translated
 from bulkaudio.stores.durability import durable_of
-from bulkaudio.stores.objects.objects import Objects, sidecar_path
+from bulkaudio.stores.objects.objects import Objects
 from bulkaudio.stores.objects.things import Body, Put
 from bulkaudio.stores.staging import LocalStaging, RecordingFile, Workbench
 
