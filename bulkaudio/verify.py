@@ -19,6 +19,7 @@ from bulkaudio.ledger.rows import LedgerRow
 from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.model import Audio, Recording, Status
 from bulkaudio.policy import Reason
+from bulkaudio.returned import Returned, Search
 from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
 from bulkaudio.stores.inspection import Inspection, Sight
 from bulkaudio.stores.pages import pages
@@ -90,6 +91,8 @@ class Report:
         pages: Reports about the archive in its folder; they are not unknown.
         interruption: An erasure that was killed: its files are neither checked nor unknown.
         told_faults: What is wrong with what the ledger has told beside the recordings.
+        returned: The first files of erased recordings that are there again; neither unknown nor
+            damage. `returned_count` is of all.
     """
 
     checked: int
@@ -102,6 +105,8 @@ class Report:
     pages: tuple[str, ...] = ()
     interruption: Interruption | None = None
     told_faults: tuple[str, ...] = ()
+    returned: tuple[Returned, ...] = ()
+    returned_count: int = 0
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -195,9 +200,11 @@ async def verify(
     tally = _Tally(of=of, on_progress=on_progress)
     await _read_all(ledger, store, tally)
     await _recall_lost(ledger, store, tally)
-    own = await store.within(pages)
+    own, search = await store.within(pages), await Search.of(ledger, store)
     async for names in store.names():
-        await ledger.note_files([as_text(name) for name in names if name not in own])
+        strange = await search.sift([name for name in names if name not in own])
+        await ledger.note_files([as_text(name) for name in strange])
+    await search.look_beside()
     unknown_count, unknown = await ledger.unknown_files(UNKNOWN_NAMED)
     return Report(
         checked=tally.checked,
@@ -206,10 +213,13 @@ async def verify(
         missing=tuple(tally.missing),
         unknown=tuple(unknown),
         unknown_count=unknown_count,
-        is_truncated=tally.damage_count > len(tally.damaged) + len(tally.missing),
+        is_truncated=tally.damage_count > len(tally.damaged) + len(tally.missing)
+        or search.count > len(search.found),
         pages=tuple(own),
         interruption=await ledger.erasures.interruption(),
         told_faults=tuple(told_faults),
+        returned=tuple(search.found),
+        returned_count=search.count,
     )
 
 

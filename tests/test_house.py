@@ -52,6 +52,7 @@ STOREYS = [
         "catalogue",
         "archive",
         "listings",
+        "returned",
         "verify",
         "found",
         "rebuild",

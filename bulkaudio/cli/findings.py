@@ -79,6 +79,7 @@ class Findings:
         set_aside: Where damaged files were moved to, relative to the archive.
         refetch: The run that fetched them again; None without --repair, or with nothing to do.
         is_told_anew: What the ledger tells beside the recordings was repaired.
+        is_condemned: What was erased and is there again is going to be erased again.
     """
 
     archive: Path
@@ -86,16 +87,21 @@ class Findings:
     set_aside: Sequence[PurePosixPath] = ()
     refetch: Summary | None = None
     is_told_anew: bool = False
+    is_condemned: bool = False
 
     @property
     def is_whole(self) -> bool:
         """Whether nothing at all was found to be wrong."""
-        return self.report.is_clean and not self.report.told_faults
+        report = self.report
+        return report.is_clean and not report.told_faults and not report.returned_count
 
     @property
     def exit_code(self) -> int:
         """0 when everything is whole, or whole again, and nothing went wrong on the way."""
         if self.report.told_faults and not self.is_told_anew:
+            return DAMAGE_EXIT_CODE
+        condemned = len(self.report.returned) if self.is_condemned else 0
+        if self.report.returned_count > condemned:
             return DAMAGE_EXIT_CODE
         if self.report.is_clean:
             return 0
@@ -126,6 +132,8 @@ class Findings:
             "truncated": report.is_truncated,
             "set_aside": [str(path) for path in self.set_aside[:MAX_LISTED]],
             "refetch": self.refetch.document() if self.refetch else None,
+            "erased": [str(each.path) for each in report.returned[:MAX_LISTED]],
+            "erased_count": report.returned_count,
             "reports": list(report.pages),
             "manifest_faults": list(report.told_faults[:MAX_LISTED]),
             "manifest_told_anew": self.is_told_anew,
@@ -153,6 +161,8 @@ class Findings:
         if report.unknown_count:
             names = ", ".join(report.unknown[:3]) + (" …" if report.unknown_count > 3 else "")
             yield Text(f"{plural(report.unknown_count, 'unknown file')}, left alone: {names}")
+        if report.returned_count:
+            yield Text(self._returned_words(), style="bold yellow")
         if report.told_faults:
             yield Text(
                 _told_words(report.told_faults, is_repaired=self.is_told_anew), style="yellow"
@@ -166,6 +176,15 @@ class Findings:
             yield Text(_refetch_words(self.refetch, len(report.findings)))
         elif not report.is_clean:
             yield Text("Run verify again with --repair to fetch damaged and missing ones again.")
+
+    def _returned_words(self) -> str:
+        count = self.report.returned_count
+        names = ", ".join(str(each.path) for each in self.report.returned[:3])
+        more = " …" if count > 3 else ""
+        text = f"{plural(count, 'file')} of erased recordings came back: {names}{more}."
+        if self.is_condemned:
+            return text
+        return f"{text} Run verify again with --repair: what erases next, erases them again."
 
 
 def named_faults(faults: Sequence[str]) -> str:

@@ -90,6 +90,7 @@ def verify(
 async def _look(archive: Path, options: VerifyOptions, view: "VerifyView") -> "Findings":
     from bulkaudio.archive import look_into, open_archive
     from bulkaudio.cli.findings import Findings
+    from bulkaudio.returned import condemn
     from bulkaudio.verify import verify as verify_all
 
     if not options.repair:
@@ -102,8 +103,18 @@ async def _look(archive: Path, options: VerifyOptions, view: "VerifyView") -> "F
         )
         if report.told_faults:
             await held.store.share_ledger_anew()
-        findings = Findings(archive=archive, report=report, is_told_anew=bool(report.told_faults))
-        return findings if report.is_clean else await _repair(held, findings, options, view)
+        if report.returned:
+            await condemn(held.ledger, report.returned)
+        findings = Findings(
+            archive=archive,
+            report=report,
+            is_told_anew=bool(report.told_faults),
+            is_condemned=bool(report.returned),
+        )
+        if not report.is_clean:
+            findings = await _repair(held, findings, options, view)
+        left = await held.ledger.erasures.interruption()
+        return replace(findings, report=replace(report, interruption=left))
 
 
 async def _repair(

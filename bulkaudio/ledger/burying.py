@@ -1,4 +1,4 @@
-"""What `rebuild` does about the erased: tombstones brought back, and what is found of them noted."""
+"""What is done about the erased when files are looked through: tombstones brought back, finds noted."""
 
 import json
 import sqlite3
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bulkaudio.ledger.rows import text_of, text_or_none
-from bulkaudio.ledger.tombs import erased_among, pin
-from bulkaudio.model import Direction, Outcome
+from bulkaudio.ledger.tombs import erased_among, pin, without_audio
+from bulkaudio.model import Direction, Outcome, Recording
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +78,37 @@ def condemn(
     if doomed:
         pin(connection, order)
     return frozenset(doomed)
+
+
+def buried(
+    connection: sqlite3.Connection, recordings: Sequence[Recording]
+) -> frozenset[tuple[str, Direction]]:
+    """Return those that are erased for good: of which nothing is to be there any more."""
+    rows = connection.execute(
+        "SELECT wanted.id, wanted.direction FROM ("
+        "SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS direction "
+        "FROM json_each(?)) AS wanted "
+        "LEFT JOIN tombstones ON tombstones.conversation_id = wanted.id "
+        "LEFT JOIN recordings ON recordings.conversation_id = wanted.id "
+        "AND recordings.direction = wanted.direction "
+        "WHERE coalesce(tombstones.is_done, recordings.status = 'purged') "
+        "AND coalesce(recordings.reason, '') <> 'purging'",
+        (json.dumps([(each.conversation_id, each.direction) for each in recordings]),),
+    )
+    return frozenset((id_, Direction(direction)) for id_, direction in rows)
+
+
+def bare(connection: sqlite3.Connection, conversation_ids: Sequence[str]) -> frozenset[str]:
+    """Return those that were erased, of which no metadata is to be there any more."""
+    erased = without_audio(connection, conversation_ids)
+    pending = connection.execute(
+        "SELECT conversation_id FROM tombstones WHERE NOT is_done "
+        "AND conversation_id IN (SELECT value FROM json_each(?)) UNION "
+        "SELECT conversation_id FROM recordings WHERE status = 'purged' AND reason = 'purging' "
+        "AND conversation_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(sorted(erased)),) * 2,
+    )
+    return erased.difference(row[0] for row in pending)
 
 
 def disturb(connection: sqlite3.Connection, conversation_ids: Sequence[str], order: str) -> None:

@@ -29,7 +29,7 @@ from bulkaudio.ledger.tombs import (
     pin,
     without_audio,
 )
-from bulkaudio.model import Direction, Outcome, Status
+from bulkaudio.model import Direction, Outcome, Recording, Status
 
 _FORGET = (
     "UPDATE recordings SET reason = NULL, path = NULL, bytes = NULL, sha256 = NULL, "
@@ -176,6 +176,14 @@ class Erasures:
             Those outcomes that are no recordings to be kept.
         """
         return await self._database.change(partial(burying.condemn, outcomes=outcomes, order=order))
+
+    async def buried(self, recordings: Sequence[Recording]) -> frozenset[tuple[str, Direction]]:
+        """Return those, by id and side, that are erased, and not still to be."""
+        return await self._database.read(partial(burying.buried, recordings=recordings))
+
+    async def bare(self, conversation_ids: Sequence[str]) -> frozenset[str]:
+        """Return those whose metadata is erased, and not still to be."""
+        return await self._database.read(partial(burying.bare, conversation_ids=conversation_ids))
 
     async def disturb(self, conversation_ids: Sequence[str], order: str) -> None:
         """Note that something else of erased conversations is there, with the same effect."""

@@ -166,6 +166,27 @@ async def test_a_mark_that_is_gone(tmp_path: Path) -> None:
         assert (ended.code, summary_of(ended)["manifest_faults"]) == (0, [])
 
 
+async def test_an_erased_recording_comes_back(tmp_path: Path) -> None:
+    """Out of the bucket's versions: `verify` names it, and after a repair a run erases it again."""
+    async with Cloud.at(tmp_path, words=("--metadata", "basic")) as cloud:
+        assert (await cloud.download()).code == 0
+        gone = cloud.simulator.calls.ids()[1]
+        old = {name: text for name, text in cloud.bucket.objects().items() if gone in name}
+        assert len(old) == 3
+        cloud.erased.add(gone)
+        assert (await cloud.run("purge", cloud.state, "--id", gone, "--yes")).code == 0
+        for name, text in old.items():
+            cloud.bucket.spoil(name, text)
+        ended = await cloud.looked("verify", cloud.state, "--json")
+        assert (ended.code, set(summary_of(ended)["erased"])) == (7, set(old))
+        assert (await cloud.looked("verify", cloud.state, "--repair")).code == 0
+        asked = cloud.asked()
+        assert (await cloud.download()).code == 0
+        assert cloud.asked() == asked
+        assert not [name for name in cloud.bucket.objects() if gone in name]
+        assert (await cloud.run("verify", cloud.state)).code == 0
+
+
 async def test_a_mark_that_is_gone_comes_back(tmp_path: Path) -> None:
     """By the next download, or by a repair, without a request for a recording."""
     async with Cloud.at(tmp_path) as cloud:
