@@ -10,6 +10,7 @@ was erased and what is held, the register beside the ledger tells.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +21,7 @@ from bulkaudio.ledger import anew
 from bulkaudio.ledger.faults import is_damage
 from bulkaudio.ledger.journal import STORE_PIN
 from bulkaudio.ledger.ledger import Ledger
+from bulkaudio.ledger.rows import text_of
 from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
@@ -27,7 +29,8 @@ from bulkaudio.stores.address import write_address
 from bulkaudio.stores.archive import ArchiveStore
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
-from bulkaudio.stores.opening import find_elsewhere, is_unused, open_elsewhere
+from bulkaudio.stores.opening import find_elsewhere, is_unused, look_over, open_elsewhere
+from bulkaudio.tombstones import FORGOTTEN_PIN
 
 
 def ignore(_: Progress) -> None:
@@ -72,7 +75,7 @@ async def rebuild(
     state = await LocalStore.prepare(root)
     path = state / LEDGER_FILE
     async with ArchiveLock(state / "lock"):
-        pins = await _pins_of(path, is_forced=is_forced)
+        pins = await _pins_of(path, elsewhere, is_forced=is_forced)
         if chosen is not None:
             pins = {**pins, "layout": chosen.template}
         survey = Survey(on_progress=on_progress, is_forced=is_forced)
@@ -82,12 +85,15 @@ async def rebuild(
     return survey.report([PurePosixPath(each.relative_to(root)) for each in aside], pins)
 
 
-async def _pins_of(path: Path, *, is_forced: bool) -> Mapping[str, str]:
+async def _pins_of(
+    path: Path, elsewhere: Elsewhere | None, *, is_forced: bool
+) -> Mapping[str, str]:
     """
     Return what a ledger that can still be read remembers; nothing when it is lost or damaged.
 
     Raises:
         UsageError: It is whole and has saved recordings, and nobody forces us.
+        ArchiveBusyError: It is whole, and another one has taken its archive over.
         LedgerError: It cannot be read for now, which is no reason to replace it.
     """
     try:
@@ -104,6 +110,7 @@ async def _pins_of(path: Path, *, is_forced: bool) -> Mapping[str, str]:
         for name in (ORDER_PIN, HELD_PIN):
             pins.pop(name, None)
         check_pins(pins, path)
+        mark = await ledger.journal.last_mark()
     except LedgerError as error:
         if is_damage(error) or is_forced:
             return {}
@@ -111,12 +118,22 @@ async def _pins_of(path: Path, *, is_forced: bool) -> Mapping[str, str]:
     finally:
         await ledger.aclose()
     if has_saved and not is_forced:
-        raise UsageError(
-            f"the ledger {path} is whole and knows saved recordings: a new one would forget what "
-            "failed, what was deferred and how far the listing had come",
-            fix="use verify to compare files and ledger, or --force to make it anew all the same",
-        )
+        if elsewhere is not None:
+            await asyncio.to_thread(look_over, elsewhere, mark, path.parent.parent)
+        raise _whole(path, elsewhere)
     return pins
+
+
+def _whole(path: Path, elsewhere: Elsewhere | None) -> UsageError:
+    words = (
+        "a new one would forget what failed, what was deferred and how far the listing had come"
+        if elsewhere is None
+        else f"nothing of {elsewhere.url} is lost"
+    )
+    return UsageError(
+        f"the ledger {path} is whole and knows saved recordings: {words}",
+        fix="use verify to compare files and ledger, or --force to make it anew all the same",
+    )
 
 
 @asynccontextmanager
@@ -143,6 +160,8 @@ async def _fill(
         if elsewhere is not None:
             await _learn(ledger, root, elsewhere, survey)
             pins = {**await ledger.pins(), **pins, STORE_PIN: str(elsewhere.url)}
+            if survey.faults and not survey.is_register_whole:
+                pins[FORGOTTEN_PIN] = text_of(datetime.now(UTC))
         survey.layout = Layout.parse(pins.get("layout", DEFAULT_LAYOUT))
         pins = {**pins, "layout": survey.layout.template}
         await ledger.pin(pins)

@@ -4,6 +4,7 @@ What the register beside the ledger says of erased and held conversations, and b
 The ledger decides from day to day; the register is what a ledger that is made anew learns it from.
 """
 
+import asyncio
 import getpass
 import json
 import os
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, islice
+from pathlib import Path
 
 from bulkaudio.ledger.burying import Burial
 from bulkaudio.ledger.erasing import Doom
@@ -20,11 +22,15 @@ from bulkaudio.ledger.rows import SpoiltValueError, instant_of, text_of, text_or
 from bulkaudio.model import Direction
 from bulkaudio.naming import is_conversation_id
 from bulkaudio.stores import register
+from bulkaudio.stores.address import argument_of
 from bulkaudio.stores.archive import ArchiveStore
 from bulkaudio.stores.register import Entry
 
 PAGE = 500
 PURGED, HELD, RELEASED = "purged", "held", "released"
+FORGOTTEN_PIN = "forgotten"
+"""When a ledger was made anew without what had told of erasures and holds; empty: all has been said."""
+
 CLEANED = "cleaned"
 """Every ledger has forgotten what was purged before this line."""
 
@@ -65,6 +71,20 @@ class Restored:
     tombstones: int = 0
     holds: int = 0
     order: Order | None = None
+
+
+async def what_was_forgotten(ledger: Ledger, root: Path) -> str | None:
+    """Say, once, that what was erased may come back: who fetches it may not be who made the ledger anew."""
+    at = (await ledger.pins()).get(FORGOTTEN_PIN)
+    if not at:
+        return None
+    await ledger.pin({FORGOTTEN_PIN: ""})
+    archive = await asyncio.to_thread(argument_of, root)
+    return (
+        f"When the ledger was made anew on {at[:10]}, what had told of erasures and holds was lost: what was "
+        "erased before that may be fetched again. Erase and hold it again, from the receipts: bulkaudio purge "
+        f"{archive} --ids FILE --yes, and bulkaudio hold {archive} add --ids FILE."
+    )
 
 
 def user_name() -> str:

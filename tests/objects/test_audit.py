@@ -102,7 +102,7 @@ async def test_a_stale_state_folder(tmp_path: Path) -> None:
         assert checks[ARCHIVE]["status"] == "fail"
         assert f"bulkaudio rebuild {ADDRESS} --force" in checks[ARCHIVE]["fix"]
         assert has(refused.stderr, checks[ARCHIVE]["detail"])
-        for words in (("verify", ADDRESS), ("plan", "--out", ADDRESS)):
+        for words in (("verify", ADDRESS), ("plan", "--out", ADDRESS), ("rebuild", ADDRESS)):
             ended = await desk.run(*words)
             assert ended.code == 75
             assert ended.stderr == refused.stderr

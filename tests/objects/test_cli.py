@@ -324,6 +324,17 @@ async def test_a_listing_goes_on_after_a_rebuild(tmp_path: Path) -> None:
         assert desk.asked() == asked
 
 
+async def test_a_whole_ledger_is_not_made_anew(tmp_path: Path) -> None:
+    """Nothing is lost, also not by --force: what it knows is told beside the recordings."""
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download()).code == 0
+        ended = await desk.run("rebuild", ADDRESS)
+        assert ended.code == 2
+        assert f"is whole and knows saved recordings: nothing of {ADDRESS} is lost" in ended.stderr
+        assert "would forget" not in ended.stderr
+        await desk.well("rebuild", ADDRESS, "--force")
+
+
 async def test_a_spoilt_manifest_is_named(tmp_path: Path) -> None:
     """The objects make up for it, and its copy for the register."""
     async with Desk.at(tmp_path) as desk:

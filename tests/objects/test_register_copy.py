@@ -219,6 +219,12 @@ async def test_a_rebuild_that_would_forget_is_refused(tmp_path: Path) -> None:
         ended = await cloud.looked("rebuild", cloud.state, "--json", "--force")
         assert ended.code == 7, ended.stderr
         assert summary_of(ended)["erasures_known"] is False
+        # What it means comes true now, perhaps at night: it is said once more.
+        cloud.erased.clear()
+        notes = [summary_of(await cloud.download())["notes"] for _ in range(2)]
+        reminders = [[each for each in found if "may be fetched again" in each] for found in notes]
+        assert [len(each) for each in reminders] == [1, 0]
+        assert f"bulkaudio purge {cloud.state} --ids FILE --yes" in reminders[0][0]
 
 
 async def test_what_another_tool_copied_needs_force(tmp_path: Path) -> None:
@@ -234,7 +240,8 @@ async def test_what_another_tool_copied_needs_force(tmp_path: Path) -> None:
         assert ended.code == 0, ended.stderr
         assert summary_of(ended)["erasures_known"] is False
         assert cloud.saved() == set(cloud.truth)
-        assert (await cloud.download()).code == 0
+        ended = await cloud.download()
+        assert (ended.code, summary_of(ended)["notes"]) == (0, [])
         cloud.lose_state()
         assert (await cloud.rebuild()).code == 0
 
