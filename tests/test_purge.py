@@ -345,6 +345,8 @@ def test_a_ledger_that_is_lost_takes_no_tombstone_and_no_hold_along(inside: Insi
         assert rebuilt.code == 0, rebuilt.stderr
         told = rebuilt.summary
         assert (told["erased_conversations"], told["held_conversations"]) == (2, 2)
+        found = inside.run("verify", inside.archive, "--json")
+        assert (found.code, found.summary["interrupted_erasure"]) == (0, None)
         assert statuses(inside.archive, "CA1") == ALL_PURGED
         server.heads.clear()
         fill(inside)

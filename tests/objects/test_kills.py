@@ -114,6 +114,8 @@ async def strike_purge(folder: Path, step: Step, number: int) -> bool:
         blow = Blow(step=step, number=number, action=Action.KILL).order(note)
         ended = await cloud.run("purge", cloud.state, "--id", gone, "--yes", blow=blow)
         assert ended.code == (KILLED if note.exists() else 0), ended.stderr
+        ended = await cloud.run("verify", cloud.state, "--json")
+        assert summary_of(ended)["manifest_faults"] == [], "what is being told anew is no fault"
         if number % 2:
             cloud.lose_state()
             ended = await cloud.rebuild()
