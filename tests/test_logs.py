@@ -27,7 +27,8 @@ from bulkaudio.events import (
     Stopping,
 )
 from bulkaudio.model import Direction, Evidence, Outcome, Plan, Recording, Rejected, Status
-from bulkaudio.observe.logs import LOGGER, NAMES, Format, LogEvents, LogOptions, escaped, logging_to
+from bulkaudio.observe.log_events import LOGGER, NAMES, LogEvents
+from bulkaudio.observe.logs import Format, LogOptions, escaped, logging_to
 
 RECORDING = Recording(conversation_id="CA1", direction=Direction.USER)
 PLAN = Plan(conversations=1, todo=(), already=1, absent=0, deferred=0, duplicates=0)

@@ -11,7 +11,8 @@ import pytest
 
 from bulkaudio.cli.signals import STOPPING
 from bulkaudio.events import Event, GateMoved, Noted, Started
-from bulkaudio.observe.logs import LOGGER, NAMES, Format, LogEvents, LogOptions, logging_to
+from bulkaudio.observe.log_events import LOGGER, NAMES, LogEvents
+from bulkaudio.observe.logs import Format, LogOptions, logging_to
 from bulkaudio.observe.status_file import StatusFile, read_status
 from bulkaudio.observe.summary import SCOPE
 from bulkaudio.observe.tally import Tally

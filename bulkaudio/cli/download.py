@@ -91,7 +91,7 @@ async def _conduct(
     from bulkaudio.cli.tls_buffers import keep_small
     from bulkaudio.conduct import Watch
     from bulkaudio.job import run_download
-    from bulkaudio.observe.logs import LogEvents
+    from bulkaudio.observe.log_events import LogEvents
     from bulkaudio.stopper import Stopper
 
     look_at_new()

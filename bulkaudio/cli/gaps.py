@@ -144,7 +144,8 @@ def gaps(
     from bulkaudio.cli.gaps_found import Found, GapsView, check_outlet
     from bulkaudio.conduct import fan_out
     from bulkaudio.inquiry import inquire
-    from bulkaudio.observe.logs import LogEvents, LogOptions, logging_to
+    from bulkaudio.observe.log_events import LogEvents
+    from bulkaudio.observe.logs import LogOptions, logging_to
     from bulkaudio.observe.progress import Show, progress
     from bulkaudio.observe.tally import Tally
 

@@ -33,7 +33,8 @@ def _foretell(options: DownloadOptions) -> "Foretold":
     from bulkaudio.cli.plan_page import PlanView
     from bulkaudio.cli.request import make_request, window_words
     from bulkaudio.conduct import fan_out
-    from bulkaudio.observe.logs import Format, LogEvents, LogOptions, logging_to
+    from bulkaudio.observe.log_events import LogEvents
+    from bulkaudio.observe.logs import Format, LogOptions, logging_to
     from bulkaudio.observe.progress import Show, progress
     from bulkaudio.observe.tally import Tally
     from bulkaudio.rehearse import rehearse

@@ -175,7 +175,7 @@ async def _erase(
     from bulkaudio.cli.warning import warn_of
     from bulkaudio.erasure import Observer, finished
     from bulkaudio.errors import BulkAudioError
-    from bulkaudio.observe.logs import LogEvents
+    from bulkaudio.observe.log_events import LogEvents
     from bulkaudio.purge import purge as erase
 
     ids = Ids(file=file)

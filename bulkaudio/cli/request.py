@@ -16,7 +16,7 @@ from bulkaudio.errors import UsageError
 from bulkaudio.events import Noted
 from bulkaudio.keys import FoundKeys, KeyFinder
 from bulkaudio.model import Direction, Metadata
-from bulkaudio.observe.logs import LogEvents
+from bulkaudio.observe.log_events import LogEvents
 from bulkaudio.observe.outlets import is_archives_own
 from bulkaudio.settings import (
     CONFIG_FILE,

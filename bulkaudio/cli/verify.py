@@ -123,7 +123,7 @@ async def _repair(
     from bulkaudio.assembly import find_keys
     from bulkaudio.cli.signals import Signals
     from bulkaudio.conduct import Watch
-    from bulkaudio.observe.logs import LogEvents
+    from bulkaudio.observe.log_events import LogEvents
     from bulkaudio.observe.progress import Bar
     from bulkaudio.observe.summary import Summary, Tally
     from bulkaudio.repair import refetch, require_owner

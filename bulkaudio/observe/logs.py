@@ -1,9 +1,8 @@
 """
-The log, for people or for machines: what a run's events become, and where they go.
+The log, for people or for machines: how its lines are written, and where they go.
 
 Only the command line sets handlers up; the library logs to ``bulkaudio`` and leaves the rest to
-its user. Event names are stable; their list is `NAMES`. No key, number or transcript gets here,
-because no event carries one.
+its user.
 """
 
 import json
@@ -22,51 +21,13 @@ from queue import Queue
 from typing import Any, TextIO
 
 from bulkaudio.errors import StorageError
-from bulkaudio.events import (
-    Answered,
-    ErasureFinished,
-    Event,
-    GateMoved,
-    Noted,
-    Planned,
-    Received,
-    Relayed,
-    Retrying,
-    Settled,
-    SidecarSettled,
-    SourceEnded,
-    Started,
-    Stopping,
-)
-from bulkaudio.model import Outcome, Status
+from bulkaudio.observe.log_events import FIELDS, LOGGER, NAME
 from bulkaudio.observe.outlets import open_outlet
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import visible
 
-NAMES = (
-    *("started", "planned", "rejected", "source_ended", "answered", "retry", "gate", "stopping"),
-    *(
-        "saved",
-        "already",
-        "absent",
-        "deferred",
-        "failed",
-        "purged",
-        "open",
-        "sidecar",
-        "sidecar_failed",
-    ),
-    *("erasure_finished", "note", "message"),
-)
-"""Every event name; ``message`` is anything that was not made from an event."""
-
 MAX_WAITING = 10_000
 """Records waiting to be written."""
-
-LOGGER = logging.getLogger("bulkaudio")
-
-_FIELDS = "bulkaudio_fields"
-_NAME = "bulkaudio_event"
 
 
 class Format(StrEnum):
@@ -91,26 +52,6 @@ class LogOptions:
     verbosity: int = 0
     is_quiet: bool = False
     file: Path | None = None
-
-
-class LogEvents:
-    """Turns events into log records: an `Emit`."""
-
-    def __call__(self, event: Event) -> None:
-        """Log an event; see `Emit`."""
-        match event:
-            case Received() | Relayed():
-                return
-            case Settled(outcome=outcome):
-                _log_outcome(outcome)
-            case Answered(host=host, http_status=status, first_byte_s=first_byte_s):
-                if LOGGER.isEnabledFor(logging.DEBUG):
-                    more = {"first_byte_s": round(first_byte_s, 3)}
-                    _log(logging.DEBUG, "answered", {"host": host, "http_status": status} | more)
-            case Retrying():
-                _log_retry(event)
-            case _:
-                _log_rare(event)
 
 
 @contextmanager
@@ -263,9 +204,9 @@ class JsonLines(logging.Formatter):
         line: dict[str, Any] = {
             "ts": _time_of(record),
             "level": record.levelname.lower(),
-            "event": getattr(record, _NAME, "message"),
+            "event": getattr(record, NAME, "message"),
         }
-        fields: Mapping[str, Any] | None = getattr(record, _FIELDS, None)
+        fields: Mapping[str, Any] | None = getattr(record, FIELDS, None)
         line |= fields if fields is not None else {"text": record.getMessage()}
         if record.exc_info and record.exc_info[1] is not None:
             line["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
@@ -277,14 +218,14 @@ def _time_of(record: logging.LogRecord) -> str:
 
 
 def _text_of(record: logging.LogRecord) -> str:
-    fields: Mapping[str, Any] | None = getattr(record, _FIELDS, None)
+    fields: Mapping[str, Any] | None = getattr(record, FIELDS, None)
     if fields is None:
         text = record.getMessage()
     elif "text" in fields:
         text = str(fields["text"])
     else:
         known = (f"{key}={_plain(value)}" for key, value in fields.items() if value is not None)
-        text = " ".join((getattr(record, _NAME), *known))
+        text = " ".join((getattr(record, NAME), *known))
     text = escaped(text)
     if record.exc_info and record.exc_info[1] is not None:
         text += "\n" + visible("".join(traceback.format_exception(record.exc_info[1])).rstrip())
@@ -295,105 +236,3 @@ def _plain(value: object) -> str:
     """Write a field's value so that one can see where it ends."""
     text = ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
     return f'"{text}"' if " " in text or not text else text
-
-
-def _log(level: int, name: str, fields: Mapping[str, Any]) -> None:
-    if LOGGER.isEnabledFor(level):
-        LOGGER.log(level, "%s", name, extra={_NAME: name, _FIELDS: fields})
-
-
-def _log_outcome(outcome: Outcome) -> None:
-    level = logging.INFO if outcome.status is Status.FAILED else logging.DEBUG
-    if not LOGGER.isEnabledFor(level):
-        return
-    evidence = outcome.evidence
-    fields = {
-        "id": outcome.recording.conversation_id,
-        "direction": outcome.recording.direction.value,
-        "reason": outcome.reason,
-        "http_status": evidence.http_status,
-        "error_code": evidence.error_code,
-        "attempts": evidence.attempts or None,
-        "correlation_id": evidence.correlation_id,
-        "bytes": outcome.bytes,
-        "path": None if outcome.path is None else str(outcome.path),
-    }
-    _log(level, outcome.status.value, fields)
-
-
-def _log_retry(event: Retrying) -> None:
-    fields = {
-        "what": event.what,
-        "reason": event.reason,
-        "attempt": event.attempt,
-        "wait_s": round(event.wait_s, 2),
-        "http_status": event.http_status,
-        "correlation_id": event.correlation_id,
-    }
-    _log(logging.INFO, "retry", fields)
-
-
-def _log_rare(
-    event: Started
-    | Planned
-    | SourceEnded
-    | GateMoved
-    | Stopping
-    | Noted
-    | SidecarSettled
-    | ErasureFinished,
-) -> None:
-    match event:
-        case ErasureFinished():
-            _log(logging.WARNING, "erasure_finished", _erasure_fields(event))
-        case Noted(text=text, is_routine=is_routine):
-            _log(logging.INFO if is_routine else logging.WARNING, "note", {"text": text})
-        case Stopping(reason=reason):
-            _log(logging.INFO, "stopping", {"reason": reason})
-        case Planned():
-            _log_plan(event)
-        case GateMoved(host=host, slots=slots, closed_s=closed_s, reason=reason):
-            level = logging.INFO if closed_s >= 1.0 else logging.DEBUG
-            fields = {"host": host, "slots": slots, "closed_s": round(closed_s, 1)}
-            _log(level, "gate", fields | {"reason": reason})
-        case SidecarSettled(conversation_id=conversation_id, reason=failure):
-            level = logging.DEBUG if failure is None else logging.INFO
-            name = "sidecar" if failure is None else "sidecar_failed"
-            _log(level, name, {"id": conversation_id, "reason": failure})
-        case Started(run_id=run_id, archive=archive):
-            fields = {"run_id": run_id, "archive": str(archive), "pid": os.getpid()}
-            _log(logging.INFO, "started", fields | dict(event.scope))
-        case SourceEnded():
-            _log(logging.DEBUG, "source_ended", {})
-
-
-def _erasure_fields(event: ErasureFinished) -> Mapping[str, Any]:
-    return {
-        "conversations": event.conversations,
-        "recordings": event.recordings,
-        "bytes": event.bytes,
-        "metadata_files": event.metadata_files,
-        "held": event.held,
-        "ids": list(event.ids),
-        "who": event.who,
-        "ordered_at": utc_text(event.ordered_at),
-        "reason": event.reason,
-        "text": event.text,
-    }
-
-
-def _log_plan(event: Planned) -> None:
-    plan = event.plan
-    # The row's text stays out: in a wrong column it may be a telephone number.
-    for row in event.rejected:
-        _log(logging.INFO, "rejected", {"where": row.where, "why": row.why})
-    fields = {
-        "todo": len(plan.todo),
-        "already": plan.already,
-        "erased": plan.erased,
-        "absent": plan.absent,
-        "deferred": plan.deferred,
-        "duplicates": plan.duplicates,
-        "skipped": event.skipped,
-    }
-    _log(logging.DEBUG, "planned", fields)

@@ -15,7 +15,8 @@ from bulkaudio.conduct import fan_out
 from bulkaudio.events import Emit, Planned, Started
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Batch, Conversation, Outcome
-from bulkaudio.observe.logs import LogEvents, LogOptions, logging_to
+from bulkaudio.observe.log_events import LogEvents
+from bulkaudio.observe.logs import LogOptions, logging_to
 from bulkaudio.observe.status_file import StatusFile
 from bulkaudio.observe.tally import Tally
 from bulkaudio.polyai.conversations import READ_KEYS, read_record
