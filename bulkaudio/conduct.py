@@ -38,7 +38,7 @@ from bulkaudio.settings import MAX_SLOTS, Pace, RunOptions
 from bulkaudio.sidecars import Sidecars
 from bulkaudio.sources.base import Source
 from bulkaudio.stopper import Stopper
-from bulkaudio.tombstones import what_was_forgotten
+from bulkaudio.tombstones import reminding
 from bulkaudio.verdicts import Verdicts, Wording
 
 SLOTS_PIN = "slots"
@@ -224,11 +224,12 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
         emit(Started(run_id=run_id, started_at=started_at, archive=root, scope=work.scope))
         for note in work.archive.store.notes:
             emit(Noted(text=note))
-        if words := await what_was_forgotten(ledger, root):
-            emit(Noted(text=words))
         with status_file.writing():
             await _finish_erasure(work.archive, emit)
-            async with _assembled(work, run_id, emit, watch) as run:
+            async with (
+                reminding(ledger, root, emit),
+                _assembled(work, run_id, emit, watch) as run,
+            ):
                 await run.execute()
             if not watch.stopper.is_stopping:
                 error = run.put_off()

@@ -131,10 +131,12 @@ class Noted:
 
     Attributes:
         is_routine: It is so every night: worth a line of the summary, and no warning.
+        is_grave: It is told on stderr even where only errors are.
     """
 
     text: str
     is_routine: bool = False
+    is_grave: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,6 +109,7 @@ class Survey:
         """Look at every file of the archive, and bring the whole ones to the ledger."""
         told = await ledger.last_rowid()
         self.restored = await restore(ledger, store, is_lenient=self.is_forced)
+        self.is_register_whole = self.is_register_whole and not self.restored.lost
         order = self.restored.order
         if order is not None:
             # The erasure that was killed is to be finished as it was ordered.

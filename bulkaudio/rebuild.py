@@ -160,8 +160,6 @@ async def _fill(
         if elsewhere is not None:
             await _learn(ledger, root, elsewhere, survey)
             pins = {**await ledger.pins(), **pins, STORE_PIN: str(elsewhere.url)}
-            if survey.faults and not survey.is_register_whole:
-                pins[FORGOTTEN_PIN] = text_of(datetime.now(UTC))
         survey.layout = Layout.parse(pins.get("layout", DEFAULT_LAYOUT))
         pins = {**pins, "layout": survey.layout.template}
         await ledger.pin(pins)
@@ -171,6 +169,8 @@ async def _fill(
             store = await open_elsewhere(root, elsewhere, survey.layout)
         stack.push_async_callback(store.aclose)
         await survey.walk(store, ledger)
+        if not survey.is_register_whole:
+            await ledger.pin({FORGOTTEN_PIN: text_of(datetime.now(UTC))})
     return pins
 
 

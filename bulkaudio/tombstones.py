@@ -9,11 +9,13 @@ import getpass
 import json
 import os
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby, islice
 from pathlib import Path
 
+from bulkaudio.events import Emit, Noted
 from bulkaudio.ledger.burying import Burial
 from bulkaudio.ledger.erasing import Doom
 from bulkaudio.ledger.holds import Hold
@@ -27,10 +29,14 @@ from bulkaudio.stores.archive import ArchiveStore
 from bulkaudio.stores.register import Entry
 
 PAGE = 500
-PURGED, HELD, RELEASED = "purged", "held", "released"
-FORGOTTEN_PIN = "forgotten"
-"""When a ledger was made anew without what had told of erasures and holds; empty: all has been said."""
 
+FORGOTTEN_PIN = "forgotten"
+"""When a ledger was made anew without what had told of erasures and holds; empty: a run has said so."""
+
+NOT_OURS = (AttributeError, LookupError, TypeError, ValueError, SpoiltValueError)
+"""What reading a line raises that bulkaudio did not write."""
+
+PURGED, HELD, RELEASED = "purged", "held", "released"
 CLEANED = "cleaned"
 """Every ledger has forgotten what was purged before this line."""
 
@@ -66,25 +72,35 @@ class Restored:
 
     Attributes:
         order: The last one of which an older ledger may know something; None: there is none.
+        lost: Lines that nobody can read, and that were left out.
     """
 
     tombstones: int = 0
     holds: int = 0
     order: Order | None = None
+    lost: int = 0
 
 
-async def what_was_forgotten(ledger: Ledger, root: Path) -> str | None:
-    """Say, once, that what was erased may come back: who fetches it may not be who made the ledger anew."""
+@asynccontextmanager
+async def reminding(ledger: Ledger, root: Path, emit: Emit) -> AsyncIterator[None]:
+    """
+    Say of what a rebuild has forgotten that it may come back, until one run that said so has ended.
+
+    Whoever reads a run's log may not be who made the ledger anew, and was told then.
+    """
     at = (await ledger.pins()).get(FORGOTTEN_PIN)
-    if not at:
-        return None
-    await ledger.pin({FORGOTTEN_PIN: ""})
-    archive = await asyncio.to_thread(argument_of, root)
-    return (
-        f"When the ledger was made anew on {at[:10]}, what had told of erasures and holds was lost: what was "
-        "erased before that may be fetched again. Erase and hold it again, from the receipts: bulkaudio purge "
-        f"{archive} --ids FILE --yes, and bulkaudio hold {archive} add --ids FILE."
-    )
+    if at:
+        archive = await asyncio.to_thread(argument_of, root)
+        text = (
+            f"When the ledger was made anew on {at[:10]}, what had told of erasures and holds was lost: "
+            "what was erased before that may be fetched again. Erase and hold it again, from the "
+            f"receipts: bulkaudio purge {archive} --ids FILE --yes, and bulkaudio hold {archive} add "
+            "--ids FILE."
+        )
+        emit(Noted(text=text, is_grave=True))
+    yield
+    if at:
+        await ledger.pin({FORGOTTEN_PIN: ""})
 
 
 def user_name() -> str:
@@ -151,21 +167,34 @@ async def restore(ledger: Ledger, store: ArchiveStore, *, is_lenient: bool) -> R
     Raises:
         StorageError: The register is damaged, and nobody wants to go on without what is lost.
     """
-    tombstones, order = 0, None
+    tombstones, order, lost = 0, None, 0
     async for page in _pages(store, is_lenient=is_lenient):
         for kind, entries in groupby(page, _kind_of):
             told = list(entries)
             try:
-                tombstones += await _restore(ledger, kind, told)
-                if kind in {PURGED, CLEANED}:
-                    order = _order(told[-1]) if kind == PURGED else None
-            except (AttributeError, LookupError, TypeError, ValueError, SpoiltValueError) as error:
+                count, spoilt = await _restore(ledger, kind, told), 0
+            except NOT_OURS as error:
                 if not is_lenient:
                     raise register.damaged(
                         store.root, f"it has a line that bulkaudio did not write ({error!r})"
                     ) from error
+                count, spoilt = await _restore_singly(ledger, kind, told)
+            tombstones, lost = tombstones + count, lost + spoilt
+            if kind in {PURGED, CLEANED} and not spoilt:
+                order = _order(told[-1]) if kind == PURGED else None
     holds = await _count_holds(ledger)
-    return Restored(tombstones=tombstones, holds=holds, order=order)
+    return Restored(tombstones=tombstones, holds=holds, order=order, lost=lost)
+
+
+async def _restore_singly(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> tuple[int, int]:
+    """Restore all but what cannot be; return also how many that are."""
+    tombstones, lost = 0, 0
+    for entry in entries:
+        try:
+            tombstones += await _restore(ledger, kind, [entry])
+        except NOT_OURS:
+            lost += 1
+    return tombstones, lost
 
 
 async def _restore(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> int:
@@ -213,7 +242,12 @@ def _burial(entry: Entry) -> Burial:
 
 
 def _order(entry: Entry) -> Order:
-    return Order(who=str(entry["who"]), at=instant_of(entry["at"]), reason=entry["reason"])
+    reason = entry.get("reason")
+    return Order(
+        who=str(entry.get("who") or user_name()),
+        at=instant_of(entry["at"]),
+        reason=reason if reason is None else str(reason),
+    )
 
 
 def _hold(entry: Entry) -> Hold:

@@ -423,14 +423,21 @@ def test_a_damaged_register_is_never_read_over(inside: Inside) -> None:
     lines = register.read_bytes().splitlines()
     assert [json.loads(line).get("purged") for line in lines] == ["CA1", None, "CA2", None]
     (inside.archive / ".bulkaudio" / "ledger.db").write_bytes(b"junk" * 2000)
-    register.write_bytes(lines[0][:20] + b"\n" + lines[2] + b"\n")
+    register.write_bytes(lines[0][:20] + b"\n" + b'{"purged":"CA3"}\n' + lines[2] + b"\n")
     refused = inside.run("rebuild", inside.archive)
     assert refused.code == 6
     assert "line 1" in refused.stderr
     forced = inside.run("rebuild", "--force", inside.archive, "--json")
     assert (forced.code, forced.summary["erased_conversations"]) == (0, 1)
+    assert forced.summary["erasures_known"] is False
     assert statuses(inside.archive, "CA1") == {}
     assert statuses(inside.archive, "CA2") == ALL_PURGED
+    page = inside.run("rebuild", "--force", inside.archive)
+    assert "may be forgotten" in page.stdout
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        notes = [inside.download(*WINDOW).summary["notes"] for _ in range(2)]
+    assert ["may be fetched again" in str(each) for each in notes] == [True, False]
 
 
 BROKEN = {

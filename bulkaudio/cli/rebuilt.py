@@ -49,8 +49,8 @@ MISSING = (
 
 KNOWN = "What was erased and what is held is known all the same."
 FORGOTTEN = (
-    "What was erased or held may be forgotten: erase and hold it again, from the receipts, before that "
-    "download."
+    "What was erased or held here before may be forgotten: erase and hold it again, from the receipts, "
+    "before the next download."
 )
 
 RECENTLY = timedelta(minutes=5)
@@ -134,6 +134,8 @@ class Rebuilt:
         if report.set_aside:
             yield Text(f"The old ledger is kept as {self.archive / report.set_aside[0]}")
         yield from _fault_lines(report)
+        if not report.is_register_whole:
+            yield Text(FORGOTTEN, style="bold yellow")
         yield from _teller_lines(report, datetime.now(UTC))
         yield from _open_lines(report)
         words = " \\\n      ".join(_words_of_next(self.archive, report))
@@ -165,12 +167,11 @@ def _fault_lines(report: Report) -> Iterator[Text]:
     if not report.faults:
         return
     named = named_faults(report.faults)
-    erased = KNOWN if report.is_register_whole else FORGOTTEN
-    yield Text(
+    words = (
         f"What the ledger had told beside the recordings is not whole: {named}. The objects "
-        f"themselves were looked through, too; the next download tells everything anew. {erased}",
-        style="yellow",
+        "themselves were looked through, too; the next download tells everything anew."
     )
+    yield Text(f"{words} {KNOWN}" if report.is_register_whole else words, style="yellow")
 
 
 def _teller_lines(report: Report, now: datetime) -> Iterator[Text]:

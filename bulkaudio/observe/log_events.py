@@ -125,8 +125,9 @@ def _log_rare(event: Rare) -> None:
     match event:
         case ErasureFinished():
             _log(logging.WARNING, "erasure_finished", _erasure_fields(event))
-        case Noted(text=text, is_routine=is_routine):
-            _log(logging.INFO if is_routine else logging.WARNING, "note", {"text": text})
+        case Noted(text=text, is_routine=is_routine, is_grave=is_grave):
+            level = logging.INFO if is_routine else logging.WARNING
+            _log(logging.ERROR if is_grave else level, "note", {"text": text})
         case Stopping(reason=reason):
             _log(logging.INFO, "stopping", {"reason": reason})
         case Planned():

@@ -79,7 +79,7 @@ def read(folders: Folders, *, is_lenient: bool = False) -> Iterator[Entry]:
     Yield every line in order, in constant memory.
 
     Args:
-        is_lenient: Leave out lines that nobody can read any more.
+        is_lenient: Yield an empty entry for a line that nobody can read any more.
 
     Raises:
         StorageError: A line is damaged: what it says must not be forgotten silently.
@@ -98,8 +98,10 @@ def read(folders: Folders, *, is_lenient: bool = False) -> Iterator[Entry]:
             entry = entry_of(line)
             if entry is not None:
                 yield entry
-            elif (line.endswith(b"\n") or len(line) == LINE_BYTES) and not is_lenient:
-                raise damaged(folders.root, f"line {number} cannot be read")
+            elif line.endswith(b"\n") or len(line) == LINE_BYTES:
+                if not is_lenient:
+                    raise damaged(folders.root, f"line {number} cannot be read")
+                yield {}
 
 
 def read_from(folders: Folders, at: int, limit: int) -> tuple[Sequence[Entry], int]:

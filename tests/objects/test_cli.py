@@ -356,7 +356,7 @@ async def test_a_spoilt_manifest_is_named(tmp_path: Path) -> None:
         assert ended.code == 6, ended.stderr
         ended = await desk.run("rebuild", ADDRESS, "--force")
         assert ended.code == 7, ended.stderr
-        assert has(ended.stdout, "What was erased or held may be forgotten")
+        assert has(ended.stdout, "What was erased or held here before may be forgotten")
 
 
 async def test_a_receipt_says_what_a_bucket_keeps(tmp_path: Path) -> None:
