@@ -96,6 +96,10 @@ class BucketAuthError(StorageError):
     """The credentials of an object store are missing, refused, or not allowed to do what was tried."""
 
 
+class NoCredentialsError(BucketAuthError):
+    """None were found, so that nothing was asked of the object store."""
+
+
 class UntrustedStoreError(StorageError):
     """The certificate of an object store is not one to send recordings to."""
 

@@ -7,6 +7,7 @@ key before the disk, and all of them before the first request.
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -22,7 +23,7 @@ from bulkaudio.archive import (
 )
 from bulkaudio.assembly import connection_of, find_keys, gate_of, require, scope_of
 from bulkaudio.conduct import SLOTS_PIN, Muster, RunResult, Watch, Work, conduct, slots_of
-from bulkaudio.errors import BulkAudioError, UsageError
+from bulkaudio.errors import BulkAudioError, NoCredentialsError, UsageError
 from bulkaudio.events import Emit, Noted
 from bulkaudio.gate import COLD_SLOTS, Gate
 from bulkaudio.ledger.ledger import LEFT, Ledger
@@ -141,9 +142,13 @@ async def check_beginning(request: DownloadRequest, region: str | None) -> bool:
         return False
     try:
         _check_first(request, region)
-    except UsageError:
-        # Only a nightly line leaves this out.
-        await check_unclaimed(place.out, place.elsewhere, is_patient=False)
+    except UsageError as lacking:
+        # Only a nightly line leaves this out. Who cannot ask the store has set nothing up yet.
+        with suppress(NoCredentialsError):
+            await check_unclaimed(place.out, place.elsewhere, is_patient=False)
+            if place.elsewhere is not None:
+                text = f"{lacking.message}; at {place.elsewhere.url} there is no archive yet"
+                raise UsageError(text, fix=lacking.fix) from None
         raise
     return True
 

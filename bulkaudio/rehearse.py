@@ -47,7 +47,8 @@ from bulkaudio.sources.base import Source
 from bulkaudio.sources.csv_file import CsvSource
 from bulkaudio.stores.address import words_of
 from bulkaudio.stores.disk import STATE_FOLDER, TEMPORARY_FOLDER
-from bulkaudio.stores.opening import find_elsewhere, look_over
+from bulkaudio.stores.opening import find_elsewhere
+from bulkaudio.told import faults_of
 
 RUNS = 5
 """So many of the latest runs say how fast it goes."""
@@ -76,8 +77,7 @@ async def rehearse(request: DownloadRequest, tally: Tally, emit: Emit) -> Foreto
         is_begun = await check_unclaimed(request.place.out, elsewhere)
         ledger = await stack.enter_async_context(glanced(request.place.out))
         if elsewhere is not None and is_begun:
-            mark = await ledger.journal.last_mark()
-            await asyncio.to_thread(look_over, elsewhere, mark, request.place.out)
+            await asyncio.to_thread(faults_of, request.place.out, elsewhere)
         pins = await ledger.pins()
         check_pins(pins, ledger.path)
         has_saved = await ledger.has_saved()

@@ -51,6 +51,7 @@ STOREYS = [
         "purge",
         "catalogue",
         "archive",
+        "told",
         "listings",
         "returned",
         "verify",

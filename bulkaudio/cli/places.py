@@ -74,25 +74,36 @@ def state_folder(text: str, environ: Mapping[str, str] = os.environ) -> Path:
 
 
 def _unknown(root: Path, elsewhere: "Elsewhere") -> BulkAudioError:
-    """Ask the address what an archive without a ledger is; blocks."""
+    """Find out what an address without a ledger is; blocks."""
     import asyncio
 
-    from bulkaudio.stores.opening import is_unused
-
-    doubt = ""
+    look_elsewhere = (
+        f"if another folder was given as --state-dir, name that folder or set {STATE_DIR}"
+    )
+    anew = f"make it anew, without fetching anything: bulkaudio rebuild {elsewhere.url}"
+    unknown = f"this machine has no ledger of {elsewhere.url}; looked in {root}"
     try:
-        if asyncio.run(is_unused(elsewhere, is_patient=False)):
+        if not asyncio.run(_is_lost(root, elsewhere)):
             return UsageError(
                 f"there is no archive of bulkaudio at {elsewhere.url}",
                 fix="name the address that was given as --out",
             )
     except StorageError as error:
-        doubt = f"; whether there is an archive, it did not say: {error.message}"
-    return LedgerError(
-        f"this machine has no ledger of {elsewhere.url}; looked in {root}{doubt}",
-        fix=f"if another folder was given as --state-dir, name that folder or set {STATE_DIR}; if the "
-        f"ledger is lost, make it anew, without fetching anything: bulkaudio rebuild {elsewhere.url}",
-    )
+        return LedgerError(
+            f"{unknown}; whether there is an archive, it did not say: {error.message}",
+            fix=f"{error.fix}; then, if the ledger is lost, {anew}; {look_elsewhere}",
+        )
+    return LedgerError(unknown, fix=f"{look_elsewhere}; if the ledger is lost, {anew}")
+
+
+async def _is_lost(root: Path, elsewhere: "Elsewhere") -> bool:
+    """Whether there is an archive: by its state folder, or at its address."""
+    from bulkaudio.stores.local import LocalStore
+    from bulkaudio.stores.opening import find_elsewhere, is_unused
+
+    # By the server and the certificates that the folder may still know.
+    way = await find_elsewhere(root, elsewhere) or elsewhere
+    return not await LocalStore.is_empty(root) or not await is_unused(way, is_patient=False)
 
 
 def _archive(_type: object, tokens: Sequence[Token]) -> Path:

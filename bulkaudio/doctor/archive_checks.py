@@ -150,8 +150,11 @@ def needed_bytes(ledger: LedgerLook) -> int | None:
 def ledger_check(ledger: LedgerLook, root: Path) -> Check:
     """Judge the ledger."""
     name, found = "archive.ledger", ledger.found
-    if ledger.holder is not None:
-        return skip(name, ledger.holder)
+    unseen = ledger.holder or (
+        "whether it is lost, the store does not say" if ledger.doubt else None
+    )
+    if unseen is not None:
+        return skip(name, unseen)
     if ledger.error is not None:
         return fail_for(name, ledger.error)
     if found.contents is None:

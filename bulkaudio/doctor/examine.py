@@ -35,8 +35,8 @@ LOOK_S, KEYS_S, DISK_S, WALK_S = 10.0, 60.0, 20.0, 20.0
 async def examine(subject: Subject, *, probe_id: str | None = None) -> Report:
     """Make every check; with `probe_id` also fetch that recording twice."""
     ledger = await _ledger(subject, check_s=0.0)
-    if not ledger.is_begun and (lost := await lost_ledger(subject)) is not None:
-        ledger = LedgerLook(is_begun=True, error=lost)
+    if not ledger.is_begun:
+        ledger = await lost_ledger(subject)
     bound = await _bound(subject, ledger)
     network = Network(subject=subject, bound=bound, keys=await _keys(subject, bound))
     try:
@@ -84,7 +84,7 @@ async def _archive(subject: Subject, ledger: LedgerLook) -> tuple[Sequence[Check
     except TimeoutError:
         first, *others = unlooked("needs the disk")
         return (fail_for(first.name, _dead_disk(subject)), *others), None
-    if ledger.error is None:
+    if ledger.error is None and ledger.doubt is None:
         ledger = await _ledger(subject, check_s=WALK_S)
     least = subject.request.place.min_free_bytes
     passing = LedgerLook() if await is_elsewhere(subject) else ledger

@@ -45,11 +45,13 @@ class LedgerLook:
     Attributes:
         is_begun: There is an archive.
         holder: That a run holds it, and which; nothing else is known then but, perhaps, what it remembers.
+        doubt: Why nobody can tell whether there is an archive, whose ledger would be lost.
     """
 
     is_begun: bool = False
     holder: str | None = None
     error: LocalError | None = None
+    doubt: LocalError | None = None
     found: Glance = UNSEEN
     remembered: Mapping[str, str] = field(default_factory=dict)
 

@@ -2,28 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from bulkaudio.archive import LEDGER_FILE, check_unclaimed
+from bulkaudio.archive import check_unclaimed
 from bulkaudio.doctor.check import MACHINE, Check, fail, fail_for, ok, skip, warn
 from bulkaudio.doctor.ground import LedgerLook
 from bulkaudio.doctor.patience import within
 from bulkaudio.doctor.subject import Subject
 from bulkaudio.errors import (
-    ArchiveBusyError,
     BucketAuthError,
     BulkAudioError,
     LedgerError,
+    LocalError,
     UntrustedStoreError,
 )
-from bulkaudio.ledger.glance import glance
 from bulkaudio.settings import Elsewhere
-from bulkaudio.stores.address import words_for
-from bulkaudio.stores.disk import STATE_FOLDER
-from bulkaudio.stores.lock import Glimpse
-from bulkaudio.stores.opening import find_elsewhere, look_over, try_elsewhere
+from bulkaudio.stores.address import argument_of
+from bulkaudio.stores.opening import find_elsewhere, try_elsewhere
+from bulkaudio.told import faults_of
 
 FIND_S, TRY_S = 10.0, 60.0
 
@@ -56,17 +53,19 @@ async def is_elsewhere(subject: Subject) -> bool:
         return True
 
 
-async def lost_ledger(subject: Subject) -> LedgerError | None:
-    """Ask the object store for an archive whose ledger is not here; None: it names none."""
+async def lost_ledger(subject: Subject) -> LedgerLook:
+    """Ask the object store, if there is one, for an archive whose ledger is not here."""
     try:
         elsewhere = await elsewhere_of(subject)
         look = partial(check_unclaimed, subject.request.place.out, elsewhere, is_patient=False)
         await within(TRY_S, lambda: asyncio.run(look()))
     except LedgerError as error:
-        return error
+        return LedgerLook(is_begun=True, error=error)
+    except LocalError as error:
+        return LedgerLook(doubt=error)
     except (BulkAudioError, TimeoutError):
-        return None  # what is wrong with the store, its own checks tell
-    return None
+        pass  # what is wrong with address or store, their own checks tell
+    return LedgerLook()
 
 
 async def store_checks(subject: Subject, ledger: LedgerLook) -> Sequence[Check]:
@@ -139,7 +138,7 @@ async def _told(root: Path, elsewhere: Elsewhere) -> Check:
     """Hold what the ledger remembers to what it has told at the address."""
     is_there = f"the ledger of {elsewhere.url} is in {root}"
     try:
-        faults = await within(TRY_S, partial(_faults_of, root, elsewhere))
+        faults = await within(TRY_S, partial(faults_of, root, elsewhere))
     except BulkAudioError as error:
         return fail_for(ARCHIVE, error)
     except TimeoutError:
@@ -150,18 +149,6 @@ async def _told(root: Path, elsewhere: Elsewhere) -> Check:
         return warn(
             ARCHIVE,
             f"{is_there}; what it has told there is not whole: {'; '.join(faults[:3])}",
-            f"run verify {words_for(root, elsewhere)} --repair, which tells it anew",
+            f"bulkaudio verify {argument_of(root)} --repair tells it anew",
         )
     return ok(ARCHIVE, f"{is_there}, and what it has told there is whole")
-
-
-def _faults_of(root: Path, elsewhere: Elsewhere) -> Sequence[str] | None:
-    """Look while no run on this machine writes; None when one does."""
-    state = root / STATE_FOLDER
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(Glimpse(state / "lock"))
-        except ArchiveBusyError:
-            return None
-        contents = glance(state / LEDGER_FILE, check_s=0).contents
-        return look_over(elsewhere, None if contents is None else contents.mark, root)

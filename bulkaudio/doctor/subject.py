@@ -103,6 +103,8 @@ def bind(subject: Subject, ledger: LedgerLook) -> Bound:
     if missing is not None and ledger.error is not None:
         # What is not known is no fault of whoever left it to the archive.
         missing = skip(CONFIGURATION_CHECK, f"the archive knows: {ledger.error.message}")
+    elif missing is not None and ledger.doubt is not None:
+        missing = skip(CONFIGURATION_CHECK, "whether an archive knows, the store does not say")
     return _with(bound, missing) if missing else bound
 
 

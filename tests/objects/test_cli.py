@@ -142,6 +142,17 @@ async def test_what_cannot_be_is_refused_in_words(
         assert not desk.bucket().objects()
 
 
+async def test_a_look_asks_where_the_folder_says(tmp_path: Path) -> None:
+    """Its ledger lost, it still knows the server; nobody else is shown the credentials."""
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download("--limit", "1", "--store-endpoint", ENDPOINT)).code == 0
+        (desk.usual / ".bulkaudio" / "ledger.db").unlink()
+        ended = await desk.run("status", ADDRESS)
+        assert ended.code == 6
+        assert f"bulkaudio rebuild {ADDRESS}" in ended.stderr
+        assert {tuple(each) for each in desk.endpoints()} == {(ENDPOINT, None)}
+
+
 async def test_a_state_folder_is_of_one_address(tmp_path: Path) -> None:
     """Neither of another one nor of an archive in a folder."""
     async with Desk.at(tmp_path) as desk:
@@ -170,6 +181,7 @@ async def test_a_first_run_that_lacks_something(
         assert ended.code == code, ended.stderr
         assert said in ended.stderr
         assert ("--region is missing" in ended.stderr) == (code == 2)
+        assert (f"at {ADDRESS} there is no archive yet" in ended.stderr) == (code == 2)
         summary = line_of(ended)
         assert (summary["store"], summary["archive"]) == (ADDRESS, str(desk.usual))
         assert not desk.usual.exists()
@@ -230,8 +242,17 @@ async def test_a_look_at_no_archive(tmp_path: Path) -> None:
         desk.fault = ("names", "")
         ended = await desk.run("status", ADDRESS)
         assert ended.code == 6
+        assert "whether there is an archive, it did not say: the bucket refused" in ended.stderr
         assert "this machine has no ledger of" in ended.stderr
-        assert f"bulkaudio rebuild {ADDRESS}\n" in ended.stderr
+        assert (
+            "\nFix: ask whoever owns it; then, if the ledger is lost, make it anew" in ended.stderr
+        )
+        assert f"bulkaudio rebuild {ADDRESS};" in ended.stderr
+        ended = await desk.run("doctor", "--json", "--out", ADDRESS)
+        checks = {check["name"]: check for check in line_of(ended)["checks"]}
+        assert ended.code == 6
+        failing = [name for name, each in checks.items() if each["status"] == "fail"]
+        assert failing == ["store.archive"]
 
 
 async def test_a_lost_state_folder_of_ones_own(tmp_path: Path) -> None:
@@ -332,6 +353,13 @@ async def test_a_whole_ledger_is_not_made_anew(tmp_path: Path) -> None:
         assert ended.code == 2
         assert f"is whole and knows saved recordings: nothing of {ADDRESS} is lost" in ended.stderr
         assert "would forget" not in ended.stderr
+        part = min(name for name in desk.bucket().objects() if "/manifest/" in name)
+        desk.bucket().spoil(part, None)
+        ended = await desk.run("rebuild", ADDRESS)
+        assert ended.code == 2
+        assert f"({Path(part).name} is missing)" in ended.stderr
+        assert f"verify {ADDRESS} --repair" in ended.stderr
+        await desk.well("verify", ADDRESS, "--repair")
         await desk.well("rebuild", ADDRESS, "--force")
 
 

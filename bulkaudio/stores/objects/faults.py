@@ -18,7 +18,13 @@ from obstore.exceptions import (
     PreconditionError,
 )
 
-from bulkaudio.errors import AND_AGAIN, BucketAuthError, StorageError, UntrustedStoreError
+from bulkaudio.errors import (
+    AND_AGAIN,
+    BucketAuthError,
+    NoCredentialsError,
+    StorageError,
+    UntrustedStoreError,
+)
 from bulkaudio.naming import printable
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.stores.objects.origin import origin_of
@@ -199,7 +205,7 @@ _UNSAID = (
     "tries them one by one"
 )
 _CLASSES = {
-    Kind.KEYLESS: BucketAuthError,
+    Kind.KEYLESS: NoCredentialsError,
     Kind.REFUSED: BucketAuthError,
     Kind.MISSING: ObjectMissingError,
     Kind.UNTRUSTED: UntrustedStoreError,
