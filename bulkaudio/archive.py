@@ -231,7 +231,7 @@ async def open_archive(
     Args:
         layout: Of a new archive; an existing one refuses another than its own.
         is_freeing: For what makes room, so that a full disk keeps nobody from trying.
-        is_audited: Look what is wrong with what was told elsewhere, before opening mends some of it.
+        is_audited: Look what is wrong with what was told elsewhere, and tell all of it anew then.
         elsewhere: Where the recordings are, `root` being the state folder; None: as it remembers.
 
     Raises:
@@ -262,7 +262,7 @@ async def open_archive(
             await objects.probe()
             if is_audited:
                 faults = await objects.audit(await ledger.journal.last_mark())
-            await objects.begin(ledger.journal)
+            await objects.begin(ledger.journal, is_anew=bool(faults))
         await store.recover(ledger)
         yield OpenArchive(root, ledger, store, effective, told_faults=faults)
 

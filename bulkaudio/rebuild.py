@@ -25,7 +25,7 @@ from bulkaudio.ledger.rows import text_of
 from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
-from bulkaudio.stores.address import write_address
+from bulkaudio.stores.address import argument_of, write_address
 from bulkaudio.stores.archive import ArchiveStore
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
@@ -118,22 +118,22 @@ async def _pins_of(
     finally:
         await ledger.aclose()
     if has_saved and not is_forced:
-        if elsewhere is not None:
-            await asyncio.to_thread(look_over, elsewhere, mark, path.parent.parent)
-        raise _whole(path, elsewhere)
+        raise await asyncio.to_thread(_whole, path, elsewhere, mark)
     return pins
 
 
-def _whole(path: Path, elsewhere: Elsewhere | None) -> UsageError:
-    words = (
-        "a new one would forget what failed, what was deferred and how far the listing had come"
-        if elsewhere is None
-        else f"nothing of {elsewhere.url} is lost"
-    )
-    return UsageError(
-        f"the ledger {path} is whole and knows saved recordings: {words}",
-        fix="use verify to compare files and ledger, or --force to make it anew all the same",
-    )
+def _whole(path: Path, elsewhere: Elsewhere | None, mark: str | None) -> UsageError:
+    """Say what a new ledger would lose; raises `ArchiveBusyError` where the old one was overtaken."""
+    words = "a new one would forget what failed, what was deferred and how far the listing had come"
+    fix = "use verify to compare files and ledger, or --force to make it anew all the same"
+    if elsewhere is not None:
+        root = path.parent.parent
+        faults = look_over(elsewhere, mark, root)
+        words = f"nothing of {elsewhere.url} is lost"
+        if faults:
+            words = f"a new one would know less, for what it has told is not whole ({faults[0]})"
+            fix = f"tell it anew by verify {argument_of(root)} --repair"
+    return UsageError(f"the ledger {path} is whole and knows saved recordings: {words}", fix=fix)
 
 
 @asynccontextmanager

@@ -10,7 +10,6 @@ from pathlib import Path, PurePosixPath
 
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Outcome, Recording, Status
-from bulkaudio.stores import register
 from bulkaudio.stores.archive import ArchiveReader
 from bulkaudio.stores.disk import sidecar_path
 from bulkaudio.tombstones import Order
@@ -26,12 +25,13 @@ class Returned:
 
     Attributes:
         path: Relative to the archive.
-        outcome: Of a recording, with the same path; None: it is metadata.
+        recording: That it would be; None: what is found by its conversation alone, which is metadata
+            and what was set aside.
     """
 
     path: PurePosixPath
     conversation_id: str
-    outcome: Outcome | None = None
+    recording: Recording | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -47,21 +47,20 @@ class Search:
     @classmethod
     async def of(cls, ledger: Ledger, store: ArchiveReader) -> "Search":
         """Begin; where nothing was ever erased, there is nothing to look for."""
-        is_needed = await store.within(register.exists)
-        return cls(ledger=ledger, store=store, is_needed=is_needed)
+        return cls(ledger=ledger, store=store, is_needed=await ledger.erasures.has_any())
 
     async def sift(self, names: Sequence[str]) -> Sequence[str]:
         """Return those names that are no erased recording's."""
         if not self.is_needed:
             return names
         parsed = {name: self.store.layout.recording_of(PurePosixPath(name)) for name in names}
-        ours = [each for each in parsed.values() if each is not None]
-        erased = await self.ledger.erasures.buried(ours)
+        buried = await self.ledger.erasures.buried([each for each in parsed.values() if each])
         others = []
         for name, recording in parsed.items():
-            if recording is not None and _key(recording) in erased:
-                self._keep(_recording(recording, Path(name)))
-            else:
+            key = None if recording is None else (recording.conversation_id, recording.direction)
+            if recording is not None and key in buried.gone:
+                self._keep(PurePosixPath(name), recording.conversation_id, recording)
+            elif key not in buried.pending:
                 others.append(name)
         return others
 
@@ -71,37 +70,42 @@ class Search:
             return
         async for page in self.store.remains():
             bare = await self.ledger.erasures.bare([each for each, outcome in page if not outcome])
-            aside = [outcome for _, outcome in page if outcome is not None]
-            erased = await self.ledger.erasures.buried([each.recording for each in aside])
-            for conversation_id, outcome in page:
-                if outcome is None and conversation_id in bare:
-                    path = sidecar_path(conversation_id)
-                    self._keep(Returned(path=path, conversation_id=conversation_id))
-                elif outcome is not None and _key(outcome.recording) in erased:
-                    self._keep(_recording(outcome.recording, outcome.path or Path()))
+            aside = [outcome.recording for _, outcome in page if outcome is not None]
+            gone = (await self.ledger.erasures.buried(aside)).gone
+            for owner, outcome in page:
+                if outcome is None and owner in bare:
+                    self._keep(sidecar_path(owner), owner)
+                elif outcome is not None and (owner, outcome.recording.direction) in gone:
+                    self._keep(PurePosixPath(outcome.path or ""), owner)
 
-    def _keep(self, returned: Returned) -> None:
+    def _keep(
+        self, path: PurePosixPath, conversation_id: str, recording: Recording | None = None
+    ) -> None:
         self.count += 1
         if len(self.found) < KEPT:
-            self.found.append(returned)
+            self.found.append(
+                Returned(path=path, conversation_id=conversation_id, recording=recording)
+            )
 
 
-async def condemn(ledger: Ledger, found: Sequence[Returned]) -> None:
-    """Note that they are to be erased, as what a killed erasure has left is."""
+async def condemn(ledger: Ledger, found: Sequence[Returned]) -> int:
+    """
+    Note that they are to be erased, as what a killed erasure has left is.
+
+    Returns:
+        How many are going to be: of several files of one recording the first, and what lies beside.
+    """
     order = Order.mine("found again by verify").to_json()
-    outcomes = [each.outcome for each in found if each.outcome is not None]
+    firsts = {
+        (each.conversation_id, each.recording.direction): (each.recording, each.path)
+        for each in reversed(found)
+        if each.recording is not None
+    }
+    beside = [each.conversation_id for each in found if each.recording is None]
+    outcomes = [
+        Outcome(recording=recording, status=Status.FAILED, path=Path(path))
+        for recording, path in firsts.values()
+    ]
     await ledger.erasures.condemn(outcomes, order)
-    owners = [each.conversation_id for each in found if each.outcome is None]
-    await ledger.erasures.disturb(owners, order)
-
-
-def _recording(recording: Recording, path: Path) -> Returned:
-    return Returned(
-        path=PurePosixPath(path),
-        conversation_id=recording.conversation_id,
-        outcome=Outcome(recording=recording, status=Status.FAILED, path=path),
-    )
-
-
-def _key(recording: Recording) -> tuple[str, str]:
-    return recording.conversation_id, recording.direction
+    await ledger.erasures.disturb(beside, order)
+    return len(outcomes) + len(beside)

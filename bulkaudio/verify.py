@@ -87,7 +87,8 @@ class Report:
         damaged: Those that are there and not as they should be.
         missing: Those that are not there at all, also since an earlier repair that fetched nothing.
         unknown: The first names that no saved recording has; `unknown_count` is of all.
-        is_truncated: There is more damage than the report holds: repair, then verify again.
+        is_truncated: There is more damage, or there are more files that came back, than the report
+            holds: repair, then verify again.
         pages: Reports about the archive in its folder; they are not unknown.
         interruption: An erasure that was killed: its files are neither checked nor unknown.
         told_faults: What is wrong with what the ledger has told beside the recordings.

@@ -268,6 +268,28 @@ def test_a_rebuild_keeps_the_order(inside: Inside) -> None:
 
 
 @pytest.mark.usefixtures("server")
+def test_a_rebuild_knows_the_last_of_several_orders(inside: Inside) -> None:
+    """Also where no file is left of it, but copies of older ledgers, which know too much."""
+    copies = inside.archive / ".bulkaudio" / "ledger.db.20261101T000000Z.old"
+    copies.write_bytes(b"an older one")
+
+    def fail(step: Step) -> None:
+        if step is Step.ERASE_COPY:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(erasing, "reach", fail)
+        for id_, reason in (("CA1", "case 16"), ("CA3", "case 17")):
+            words = ("--id", id_, "--yes", "--reason", reason)
+            assert inside.run("purge", inside.archive, *words).code == 6
+    (inside.archive / ".bulkaudio" / "ledger.db").unlink()
+    assert inside.run("rebuild", inside.archive).code == 0
+    done = inside.download(*WINDOW, "--direction", "all")
+    assert done.summary["erasure_finished"]["reason"] == "case 17"
+    assert not copies.exists()
+
+
+@pytest.mark.usefixtures("server")
 def test_quiet_hides_no_erasure_that_broke_off(inside: Inside) -> None:
     """It is a warning, in one line on stderr, where nothing else is to be told."""
     break_off(inside)

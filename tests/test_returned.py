@@ -8,8 +8,10 @@ from bulkaudio import returned
 from tests.audio import wav_of
 from tests.erasing import DATED, SIDES, WINDOW, asked_for, fill, polyai, traces
 from tests.inside import Inside
+from tests.plans import subject
 from tests.program import Done, wavs
-from tests.wire import WireServer, in_thread
+from tests.test_purge_interrupted import break_off
+from tests.wire import Exchange, WireServer, in_thread, says_json
 
 
 def erase(inside: Inside, *words: str | Path) -> None:
@@ -72,7 +74,9 @@ def test_what_came_back_is_named_and_erased_again(inside: Inside, layout: tuple[
             left,
         )
         # Looking again, they are what an erasure has left.
-        assert (verified(inside).code, verified(inside).summary["erased"]) == (0, [])
+        again = verified(inside)
+        assert (again.code, again.summary["erased"]) == (0, [])
+        assert again.summary["unknown"] == ["notes.txt"]
         done = inside.download(*WINDOW, "--direction", "all", "--metadata", "full")
         told = done.summary["erasure_finished"]
         assert (told["ids"], told["reason"]) == (["CA1"], "found again by verify")
@@ -147,3 +151,96 @@ def test_more_came_back_than_is_named(inside: Inside, monkeypatch: pytest.Monkey
         assert verified(inside).summary["erased_count"] == 0
         assert inside.run("purge", inside.archive, "--resume", "--yes").code == 0
         assert not [path for path in backup if path.exists()]
+
+
+def test_several_files_of_one_recording(inside: Inside) -> None:
+    """One goes with each round, and the exit code says so until none is left."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside, "--layout", DATED)
+        [kept] = [path for path in copy_of(inside, "CA1") if path.parent.name == "user"]
+        content = kept.read_bytes()
+        erase(inside, "--id", "CA1")
+        places = [Path(str(kept).replace("/01/user", f"/{day:02d}/user")) for day in (1, 2)]
+        bring_back(dict.fromkeys(places, content))
+        rounds = []
+        while any(path.exists() for path in places):
+            found = inside.run("verify", inside.archive, "--repair")
+            said = " ".join(found.stdout.split())
+            rounds.append((found.code, "erases 1 of them; run verify --repair once more" in said))
+            assert inside.run("purge", inside.archive, "--resume", "--yes").code == 0
+        assert rounds == [(7, True), (0, False)]
+        assert verified(inside).summary["unknown"] == []
+
+
+def test_audio_after_metadata(inside: Inside) -> None:
+    """What comes back of a call that is on its way out goes along, and is no stranger's."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+        backup = copy_of(inside, "CA1")
+        erase(inside, "--id", "CA1")
+        [metadata] = [path for path in backup if path.suffix == ".json"]
+        bring_back({metadata: backup[metadata]})
+        assert verified(inside, "--repair").code == 0
+        bring_back(backup)
+        found = verified(inside)
+        assert (found.code, found.summary["erased"], found.summary["unknown"]) == (0, [], [])
+        assert found.summary["interrupted_erasure"] is not None
+        assert inside.run("purge", inside.archive, "--resume", "--yes").code == 0
+        assert not [path for path in backup if path.exists()]
+
+
+def test_the_ledger_knows_without_the_register(inside: Inside) -> None:
+    """The register is for the day on which the ledger is lost."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+        backup = copy_of(inside, "CA1")
+        erase(inside, "--id", "CA1")
+        (inside.archive / ".bulkaudio" / "tombstones.jsonl").unlink()
+        bring_back(backup)
+        assert verified(inside).summary["erased_count"] == len(backup)
+
+
+def test_an_order_that_was_interrupted_keeps_its_name(inside: Inside) -> None:
+    """What came back is erased along with it; who had ordered that, and why, is not written over."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+        backup = copy_of(inside, "CA4")
+        erase(inside, "--id", "CA4")
+        break_off(inside)
+        bring_back(backup)
+        assert verified(inside, "--repair").code == 0
+        done = inside.download(*WINDOW, "--direction", "all", "--metadata", "full")
+        told = done.summary["erasure_finished"]
+        assert (set(told["ids"]), told["reason"]) == ({"CA1", "CA3", "CA4"}, "case 17")
+        assert not [path for path in backup if path.exists()]
+
+
+def test_metadata_of_a_call_that_is_half_erased(inside: Inside) -> None:
+    """It was never erased: another side had been expected then, and was never recorded."""
+    has_none = False
+    usual = polyai()
+
+    async def script(exchange: Exchange) -> None:
+        target = exchange.head.target
+        if "/audio" not in target or subject(target) not in {("CA1", "agent"), ("CA1", "combined")}:
+            await usual(exchange)
+        elif has_none:
+            body = {"success": False, "error_code": "CONVERSATIONS_RECORDING_NOT_FOUND"}
+            await says_json(404, body)(exchange)
+        else:
+            await says_json(503, {})(exchange)
+
+    words = (*WINDOW, "--direction", "all", "--metadata", "full", "--attempts", "1")
+    with in_thread(WireServer(script)) as server:
+        inside.reach(server)
+        assert inside.download(*words).code == 3
+        erase(inside, "--id", "CA1", "--direction", "user")
+        has_none = True
+        assert inside.download(*words).code == 0
+        assert (inside.archive / "metadata" / "CA1.json").exists()
+        found = verified(inside)
+        assert (found.code, found.summary["erased"]) == (0, [])

@@ -69,8 +69,8 @@ Ends with exit code 3 when something that should be there is not. By what the le
 VERIFY = """\
 Check every saved file against its recorded proof.
 
-Finds recordings that are missing or damaged, and ends with exit code 7 when there are any. Files that \
-the ledger does not know are named and left alone.
+Finds recordings that are missing or damaged, and files of erased ones that are there again, and ends \
+with exit code 7 when there are any. Files that the ledger does not know are named and left alone.
 """
 
 REBUILD = """\

@@ -79,7 +79,7 @@ class Findings:
         set_aside: Where damaged files were moved to, relative to the archive.
         refetch: The run that fetched them again; None without --repair, or with nothing to do.
         is_told_anew: What the ledger tells beside the recordings was repaired.
-        is_condemned: What was erased and is there again is going to be erased again.
+        condemned: So many of the files that came back are going to be erased again.
     """
 
     archive: Path
@@ -87,7 +87,7 @@ class Findings:
     set_aside: Sequence[PurePosixPath] = ()
     refetch: Summary | None = None
     is_told_anew: bool = False
-    is_condemned: bool = False
+    condemned: int = 0
 
     @property
     def is_whole(self) -> bool:
@@ -100,8 +100,7 @@ class Findings:
         """0 when everything is whole, or whole again, and nothing went wrong on the way."""
         if self.report.told_faults and not self.is_told_anew:
             return DAMAGE_EXIT_CODE
-        condemned = len(self.report.returned) if self.is_condemned else 0
-        if self.report.returned_count > condemned:
+        if self.report.returned_count > self.condemned:
             return DAMAGE_EXIT_CODE
         if self.report.is_clean:
             return 0
@@ -182,9 +181,14 @@ class Findings:
         names = ", ".join(str(each.path) for each in self.report.returned[:3])
         more = " …" if count > 3 else ""
         text = f"{plural(count, 'file')} of erased recordings came back: {names}{more}."
-        if self.is_condemned:
+        if count == self.condemned:
             return text
-        return f"{text} Run verify again with --repair: what erases next, erases them again."
+        if self.condemned:
+            return (
+                f"{text} The next download erases {self.condemned:,} of them; run verify --repair once "
+                "more after that."
+            )
+        return f"{text} Run verify --repair, after which the next download erases them."
 
 
 def named_faults(faults: Sequence[str]) -> str:

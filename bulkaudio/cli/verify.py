@@ -35,12 +35,14 @@ class VerifyOptions:
     repair: Annotated[
         bool,
         Parameter(
-            negative="", help="Set damaged files aside, and fetch them and missing ones again."
+            negative="",
+            help="Set damaged files aside, and fetch them and missing ones again; have erased ones "
+            "that came back erased.",
         ),
     ] = False
     json: Annotated[bool, Parameter(negative="", help="Print one line of JSON.")] = False
     quiet: Annotated[
-        bool, Parameter(alias="-q", negative="", help="Print nothing unless damage is found.")
+        bool, Parameter(alias="-q", negative="", help="Print nothing unless something is found.")
     ] = False
     progress: ProgressOption = "auto"
     ca_bundle: CaBundleOption = None
@@ -101,15 +103,12 @@ async def _look(archive: Path, options: VerifyOptions, view: "VerifyView") -> "F
         report = await verify_all(
             held.ledger, held.store, told_faults=held.told_faults, on_progress=view.see
         )
-        if report.told_faults:
-            await held.store.share_ledger_anew()
-        if report.returned:
-            await condemn(held.ledger, report.returned)
+        condemned = await condemn(held.ledger, report.returned)
         findings = Findings(
             archive=archive,
             report=report,
             is_told_anew=bool(report.told_faults),
-            is_condemned=bool(report.returned),
+            condemned=condemned,
         )
         if not report.is_clean:
             findings = await _repair(held, findings, options, view)

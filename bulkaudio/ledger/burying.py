@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bulkaudio.ledger.rows import text_of, text_or_none
-from bulkaudio.ledger.tombs import erased_among, pin, without_audio
+from bulkaudio.ledger.tombs import erased_among, pin_first
 from bulkaudio.model import Direction, Outcome, Recording
 
 
@@ -19,6 +19,14 @@ class Burial:
     rows: tuple[tuple[Direction, datetime | None, datetime], ...]
     is_whole: bool
     at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Buried:
+    """Recordings by id and side: those of which nothing is to be there, and those to be erased yet."""
+
+    gone: frozenset[tuple[str, Direction]]
+    pending: frozenset[tuple[str, Direction]]
 
 
 def bury(connection: sqlite3.Connection, burials: Sequence[Burial]) -> None:
@@ -76,39 +84,59 @@ def condemn(
         if changed:
             doomed.append(outcome)
     if doomed:
-        pin(connection, order)
+        pin_first(connection, order)
     return frozenset(doomed)
 
 
-def buried(
-    connection: sqlite3.Connection, recordings: Sequence[Recording]
-) -> frozenset[tuple[str, Direction]]:
-    """Return those that are erased for good: of which nothing is to be there any more."""
+def has_any(connection: sqlite3.Connection) -> bool:
+    """Whether anything was erased; walks the table where nothing was."""
+    query = (
+        "SELECT EXISTS (SELECT 1 FROM tombstones) "
+        "OR EXISTS (SELECT 1 FROM recordings WHERE status = 'purged')"
+    )
+    return bool(connection.execute(query).fetchone()[0])
+
+
+def buried(connection: sqlite3.Connection, recordings: Sequence[Recording]) -> Buried:
+    """Say which of these were erased."""
     rows = connection.execute(
-        "SELECT wanted.id, wanted.direction FROM ("
+        "SELECT wanted.id, wanted.direction, "
+        "coalesce(tombstones.is_done, 1) AND coalesce(recordings.reason, '') <> 'purging' FROM ("
         "SELECT json_extract(value, '$[0]') AS id, json_extract(value, '$[1]') AS direction "
         "FROM json_each(?)) AS wanted "
         "LEFT JOIN tombstones ON tombstones.conversation_id = wanted.id "
         "LEFT JOIN recordings ON recordings.conversation_id = wanted.id "
         "AND recordings.direction = wanted.direction "
-        "WHERE coalesce(tombstones.is_done, recordings.status = 'purged') "
-        "AND coalesce(recordings.reason, '') <> 'purging'",
+        "WHERE tombstones.conversation_id IS NOT NULL OR recordings.status = 'purged'",
         (json.dumps([(each.conversation_id, each.direction) for each in recordings]),),
     )
-    return frozenset((id_, Direction(direction)) for id_, direction in rows)
+    gone: set[tuple[str, Direction]] = set()
+    pending: set[tuple[str, Direction]] = set()
+    for id_, direction, is_over in rows:
+        (gone if is_over else pending).add((id_, Direction(direction)))
+    return Buried(gone=frozenset(gone), pending=frozenset(pending))
 
 
 def bare(connection: sqlite3.Connection, conversation_ids: Sequence[str]) -> frozenset[str]:
-    """Return those that were erased, of which no metadata is to be there any more."""
-    erased = without_audio(connection, conversation_ids)
-    pending = connection.execute(
-        "SELECT conversation_id FROM tombstones WHERE NOT is_done "
+    """
+    Return those of which everything is erased for good, so that no metadata is to be there.
+
+    Of a call that has lost one side, and of which another was never recorded, it stays.
+    """
+    ids = json.dumps(list(conversation_ids))
+    rows = connection.execute(
+        "SELECT conversation_id FROM tombstones WHERE is_done "
         "AND conversation_id IN (SELECT value FROM json_each(?)) UNION "
-        "SELECT conversation_id FROM recordings WHERE status = 'purged' AND reason = 'purging' "
+        "SELECT conversation_id FROM recordings "
+        "WHERE conversation_id IN (SELECT value FROM json_each(?)) "
+        "GROUP BY conversation_id HAVING min(status = 'purged') EXCEPT "
+        "SELECT conversation_id FROM recordings WHERE reason = 'purging' "
+        "AND conversation_id IN (SELECT value FROM json_each(?)) EXCEPT "
+        "SELECT conversation_id FROM tombstones WHERE NOT is_done "
         "AND conversation_id IN (SELECT value FROM json_each(?))",
-        (json.dumps(sorted(erased)),) * 2,
+        (ids,) * 4,
     )
-    return erased.difference(row[0] for row in pending)
+    return frozenset(row[0] for row in rows)
 
 
 def disturb(connection: sqlite3.Connection, conversation_ids: Sequence[str], order: str) -> None:
@@ -125,4 +153,4 @@ def disturb(connection: sqlite3.Connection, conversation_ids: Sequence[str], ord
         (ids,),
     ).rowcount
     if changed:
-        pin(connection, order)
+        pin_first(connection, order)

@@ -177,12 +177,16 @@ class Erasures:
         """
         return await self._database.change(partial(burying.condemn, outcomes=outcomes, order=order))
 
-    async def buried(self, recordings: Sequence[Recording]) -> frozenset[tuple[str, Direction]]:
-        """Return those, by id and side, that are erased, and not still to be."""
+    async def has_any(self) -> bool:
+        """Whether anything was ever erased."""
+        return await self._database.read(burying.has_any)
+
+    async def buried(self, recordings: Sequence[Recording]) -> burying.Buried:
+        """Say which of these were erased."""
         return await self._database.read(partial(burying.buried, recordings=recordings))
 
     async def bare(self, conversation_ids: Sequence[str]) -> frozenset[str]:
-        """Return those whose metadata is erased, and not still to be."""
+        """Return those of which everything is erased for good, so that no metadata is to be there."""
         return await self._database.read(partial(burying.bare, conversation_ids=conversation_ids))
 
     async def disturb(self, conversation_ids: Sequence[str], order: str) -> None:

@@ -90,6 +90,15 @@ def without_audio(connection: sqlite3.Connection, ids: Sequence[str]) -> frozens
     return frozenset(row[0] for row in rows)
 
 
+def pin_first(connection: sqlite3.Connection, order: str) -> None:
+    """Remember it unless there is one to be carried out: what it wants is done along with that."""
+    connection.execute(
+        "INSERT INTO archive (name, value) SELECT ?, ? "
+        "WHERE NOT EXISTS (SELECT 1 FROM archive WHERE name IN (?, ?))",
+        (ORDER_PIN, order, ORDER_PIN, HELD_PIN),
+    )
+
+
 def pin(connection: sqlite3.Connection, order: str) -> None:
     """Remember whose order is being carried out."""
     connection.execute(

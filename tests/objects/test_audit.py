@@ -108,6 +108,21 @@ async def test_a_stale_state_folder(tmp_path: Path) -> None:
             assert ended.stderr == refused.stderr
 
 
+async def test_a_plan_while_a_run_goes_on(tmp_path: Path) -> None:
+    """What the run tells meanwhile is not somebody else's: nobody is advised to use force."""
+    from bulkaudio.stores.lock import ArchiveLock
+
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download("--limit", "2")).code == 0
+        await desk.well("rebuild", ADDRESS, "--state-dir", tmp_path / "second")
+        assert (await desk.download("--state-dir", tmp_path / "second")).code == 0
+        async with ArchiveLock(desk.usual / STATE_FOLDER / "lock"):
+            ended = await desk.run("plan", "--out", ADDRESS, "--csv", tmp_path / "calls.csv")
+        assert "--force" not in ended.stderr
+        ended = await desk.run("plan", "--out", ADDRESS, "--csv", tmp_path / "calls.csv")
+        assert (ended.code, "--force" in ended.stderr) == (75, True)
+
+
 async def test_parts_that_somebody_removed(tmp_path: Path) -> None:
     """`doctor` sees it by their names; the next download tells everything anew by itself."""
     async with Desk.at(tmp_path) as desk:
@@ -202,6 +217,8 @@ async def test_a_mark_that_is_gone_comes_back(tmp_path: Path) -> None:
             assert ended.code == 0, ended.stderr
             if words:
                 assert has(ended.stdout, f"{Path(mark).name} is missing. All of it was told anew.")
+            # Once, although opening would have done so by itself.
+            assert cloud.shelf().told[0][0] == int(Path(mark).stem) + 1
             ended = await cloud.run("verify", cloud.state, "--json")
             assert (ended.code, summary_of(ended)["manifest_faults"]) == (0, [])
         assert cloud.asked() == asked

@@ -126,15 +126,18 @@ class Manifest:
             mark = replace(mark, standing=Standing.SPOILT)
         self._mark = mark
 
-    async def claim(self) -> None:
+    async def claim(self, *, is_anew: bool = False) -> None:
         """
         Tell what an earlier run did not come to tell, and that somebody writes here from now on.
+
+        Args:
+            is_anew: Tell everything.
 
         Raises:
             ArchiveBusyError: Somebody else does.
         """
         await self.run(self.copy.open)
-        if self._mark.standing is Standing.SPOILT:
+        if is_anew or self._mark.standing is Standing.SPOILT:
             await self.renew()
         else:
             await self.share(is_whole=True, is_claim=True)

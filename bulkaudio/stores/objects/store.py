@@ -74,9 +74,12 @@ class ObjectStore(ObjectReader):
         """Prove by a small object that this bucket can be written; raises `StorageError`."""
         self.notes = (await self._run(self._bucket.probe)).notes
 
-    async def begin(self, journal: Journal) -> None:
+    async def begin(self, journal: Journal, *, is_anew: bool = False) -> None:
         """
         Share what the ledger knows from here on, beginning with what an earlier run did not.
+
+        Args:
+            is_anew: Begin with everything.
 
         Raises:
             ArchiveBusyError: Somebody else writes to this archive.
@@ -85,7 +88,7 @@ class ObjectStore(ObjectReader):
         copy = RegisterCopy(self._bucket, folders)
         manifest = Manifest(self._bucket, journal, folders, self._run_to_its_end, copy)
         await manifest.open()
-        await manifest.claim()
+        await manifest.claim(is_anew=is_anew)
         self._manifest = manifest
 
     async def learn(self, take: Callable[[Sequence[Entry]], Awaitable[int]]) -> History:
