@@ -114,8 +114,6 @@ class Survey:
         if order is not None:
             # The erasure that was killed is to be finished as it was ordered.
             self.order = order.to_json()
-        if self.restored.tombstones:
-            await self._disturb(store, ledger)
         # The register may know of an erasure whose end the manifest was not told.
         is_begun = told and await ledger.erasures.pending("", 1)
         if is_begun or order is not None:
@@ -138,6 +136,9 @@ class Survey:
                 self.adopted -= 1
                 self.bytes -= outcome.bytes or 0
                 self._leave_alone(str(outcome.path))
+        if self.restored.tombstones:
+            # Behind: of a call that has lost one side, the others have to be known to be kept.
+            await self._disturb(store, ledger)
         if told:
             await self._give_up_lost(ledger, told)
             self.adopted, self.bytes = await ledger.restoring.saved()
@@ -224,8 +225,8 @@ class Survey:
     async def _disturb(self, store: ArchiveStore, ledger: Ledger) -> None:
         """Find what an erasure that was killed has left beside the recordings."""
         async for page in store.remains():
-            erased = await ledger.erasures.erased([each for each, _ in page])
-            await ledger.erasures.disturb(list(erased), self.order)
+            bare = await ledger.erasures.bare([each for each, found in page if found is None])
+            await ledger.erasures.disturb(sorted(bare), self.order)
             aside = [outcome for _, outcome in page if outcome is not None]
             self.condemned += len(await ledger.erasures.condemn(aside, self.order))
 

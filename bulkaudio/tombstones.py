@@ -167,42 +167,45 @@ async def restore(ledger: Ledger, store: ArchiveStore, *, is_lenient: bool) -> R
     Raises:
         StorageError: The register is damaged, and nobody wants to go on without what is lost.
     """
-    tombstones, order, lost = 0, None, 0
+    order, lost = None, 0
     async for page in _pages(store, is_lenient=is_lenient):
         for kind, entries in groupby(page, _kind_of):
             told = list(entries)
+            spoilt = 0
             try:
-                count, spoilt = await _restore(ledger, kind, told), 0
+                await _restore(ledger, kind, told)
             except NOT_OURS as error:
                 if not is_lenient:
                     raise register.damaged(
                         store.root, f"it has a line that bulkaudio did not write ({error!r})"
                     ) from error
-                count, spoilt = await _restore_singly(ledger, kind, told)
-            tombstones, lost = tombstones + count, lost + spoilt
+                spoilt = await _restore_singly(ledger, kind, told)
+            lost += spoilt
             if kind in {PURGED, CLEANED} and not spoilt:
                 order = _order(told[-1]) if kind == PURGED else None
-    holds = await _count_holds(ledger)
-    return Restored(tombstones=tombstones, holds=holds, order=order, lost=lost)
+    return Restored(
+        tombstones=await ledger.erasures.count(),
+        holds=await _count_holds(ledger),
+        order=order,
+        lost=lost,
+    )
 
 
-async def _restore_singly(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> tuple[int, int]:
-    """Restore all but what cannot be; return also how many that are."""
-    tombstones, lost = 0, 0
+async def _restore_singly(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> int:
+    """Restore all but what cannot be; return how many that are."""
+    lost = 0
     for entry in entries:
         try:
-            tombstones += await _restore(ledger, kind, [entry])
+            await _restore(ledger, kind, [entry])
         except NOT_OURS:
             lost += 1
-    return tombstones, lost
+    return lost
 
 
-async def _restore(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> int:
+async def _restore(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> None:
     match kind:
         case "purged":
-            burials = [_burial(entry) for entry in entries]
-            await ledger.erasures.bury(burials)
-            return len({each.conversation_id for each in burials})
+            await ledger.erasures.bury([_burial(entry) for entry in entries])
         case "held":
             await ledger.holds.add([_hold(entry) for entry in entries])
         case "released":
@@ -211,7 +214,6 @@ async def _restore(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> int:
             pass
         case _:
             raise ValueError("a line of no kind")
-    return 0
 
 
 async def _pages(store: ArchiveStore, *, is_lenient: bool) -> AsyncIterator[Sequence[Entry]]:

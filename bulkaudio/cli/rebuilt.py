@@ -42,8 +42,9 @@ DAMAGED = (
     "download them again."
 )
 MISSING = (
-    "What is missing is fetched by the next download. What is damaged stays where it is: move or delete "
-    "those objects, then download them again."
+    "What is missing is fetched by the next download: if it was erased since all this was told, erase it "
+    "again first. What is damaged stays where it is: move or delete those objects, then download them "
+    "again."
 )
 
 

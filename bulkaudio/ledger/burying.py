@@ -88,6 +88,15 @@ def condemn(
     return frozenset(doomed)
 
 
+def count(connection: sqlite3.Connection) -> int:
+    """Count conversations of which anything was erased; walks the table."""
+    query = (
+        "SELECT count(*) FROM (SELECT conversation_id FROM tombstones UNION "
+        "SELECT conversation_id FROM recordings WHERE status = 'purged')"
+    )
+    return int(connection.execute(query).fetchone()[0])
+
+
 def has_any(connection: sqlite3.Connection) -> bool:
     """Whether anything was erased; walks the table where nothing was."""
     query = (

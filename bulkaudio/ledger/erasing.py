@@ -177,6 +177,10 @@ class Erasures:
         """
         return await self._database.change(partial(burying.condemn, outcomes=outcomes, order=order))
 
+    async def count(self) -> int:
+        """Count conversations of which anything was erased."""
+        return await self._database.read(burying.count)
+
     async def has_any(self) -> bool:
         """Whether anything was ever erased."""
         return await self._database.read(burying.has_any)

@@ -99,13 +99,17 @@ class FolderBucket:
         self.hook("read", key)
         return self._file(key).read_bytes()[at : at + size]
 
-    def names(self, prefix: str) -> Iterator[Sequence[Found]]:
+    def names(self, prefix: str, *, after: str | None = None) -> Iterator[Sequence[Found]]:
         """List, in small pages."""
         self.hook("names", prefix)
         keys = sorted(
             unquote(each.name) for each in self._bytes.iterdir() if "%new" not in each.name
         )
-        below = [key for key in keys if not prefix or key.startswith(f"{prefix}/")]
+        below = [
+            key
+            for key in keys
+            if (not prefix or key.startswith(f"{prefix}/")) and (after is None or key > after)
+        ]
         for at in range(0, len(below), self.per_page):
             found = (self._found(key) for key in below[at : at + self.per_page])
             yield [each for each in found if each is not None]

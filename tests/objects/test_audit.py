@@ -21,6 +21,7 @@ ARCHIVE = "store.archive"
         ("last", b"spoilt\n", ""),
         ("register", b"spoilt\n", "of the register is damaged"),
         ("register", None, "the copy of the register is missing"),
+        ("register", b"", "the copy of the register is shorter than it was"),
     ],
 )
 async def test_what_was_spoilt_is_found_and_told_anew(
@@ -28,6 +29,9 @@ async def test_what_was_spoilt_is_found_and_told_anew(
 ) -> None:
     """`verify` names it, --repair mends it without a request for a recording."""
     async with Cloud.at(tmp_path) as cloud:
+        assert (await cloud.download()).code == 0
+        held = cloud.simulator.calls.ids()[0]
+        assert (await cloud.run("hold", cloud.state, "add", held)).code == 0
         assert (await cloud.download()).code == 0
         ended = await cloud.looked("verify", cloud.state, "--json")
         assert (ended.code, summary_of(ended)["manifest_faults"]) == (0, [])
@@ -49,6 +53,10 @@ async def test_what_was_spoilt_is_found_and_told_anew(
         assert not found["manifest_told_anew"]
         page = await cloud.looked("verify", cloud.state, "--quiet")
         assert "--repair to tell it anew" in " ".join(page.stdout.split())
+        if content is None or not content:
+            ended = await cloud.looked("doctor", "--out", cloud.state, "--json")
+            [check] = [each for each in summary_of(ended)["checks"] if each["name"] == ARCHIVE]
+            assert check["status"] == "warn", check
         asked = cloud.asked()
         ended = await cloud.looked("verify", cloud.state, "--repair", "--json")
         assert ended.code == 0, ended.stderr

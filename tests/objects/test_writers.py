@@ -118,6 +118,28 @@ async def test_a_second_state_folder(tmp_path: Path) -> None:
             pass
 
 
+async def test_a_run_beside_a_purge(tmp_path: Path) -> None:
+    """
+    A run whose parts a purge from another state folder has removed finds their names free again.
+
+    It is found out all the same, and leaves nothing behind that the other one would go by.
+    """
+    async with open_archive(tmp_path / "a", elsewhere=HERE) as first:
+        await first.bind(UK)
+        await first.store.share_ledger()
+        await rebuild(tmp_path / "b", elsewhere=HERE)
+        async with open_archive(tmp_path / "b") as second:
+            await second.store.share_ledger_anew()
+        await first.ledger.settle([saved("CA1")], None, NOW)
+        with pytest.raises(ArchiveBusyError, match=r"0002-00000001\.jsonl is not its own"):
+            await first.store.share_ledger()
+        with pytest.raises(ArchiveBusyError, match="is not its own"):
+            await first.store.note([{"held": "CA1"}])
+    assert not (tmp_path / "a" / ".bulkaudio" / "tombstones.jsonl").exists()
+    async with open_archive(tmp_path / "b") as second:
+        assert not await second.ledger.has_saved()
+
+
 async def test_two_that_begin_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both find nothing there; the first part has room for one."""
 

@@ -5,17 +5,29 @@ While the ledger is there is the time to notice that it is not: all of it can st
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 from bulkaudio.errors import ArchiveBusyError
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.settings import Elsewhere
+from bulkaudio.stores import register
 from bulkaudio.stores.address import words_for
+from bulkaudio.stores.disk import Folders
 from bulkaudio.stores.objects.bucket import Bucket
 from bulkaudio.stores.objects.history import part_of, sha256_of, shelf_of
 from bulkaudio.stores.objects.marks import Mark, Standing
-from bulkaudio.stores.objects.parts import Chain, Place, Shelf, missing_mark, part_path
-from bulkaudio.stores.objects.register_copy import Reading
+from bulkaudio.stores.objects.parts import (
+    Chain,
+    PartError,
+    Place,
+    Shelf,
+    decode,
+    missing_mark,
+    part_path,
+)
+from bulkaudio.stores.objects.register_copy import Reading, segments
 
 
 def look_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
@@ -30,7 +42,7 @@ def look_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
     generation, last = shelf.told[-1] if shelf.told else (0, 0)
     wanted = [(generation, number) for number in range(1, last + 1)]
     gaps = [f"{part_path(place).name} is missing" for place in wanted if place not in there]
-    return (*gaps, *_end(shelf, mark))
+    return (*gaps, *_end(shelf, mark), *_register(bucket, shelf, root))
 
 
 def read_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
@@ -44,10 +56,7 @@ def read_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
     chain, reading = Chain(), Reading.over(bucket)
     for place in shelf.told:
         chain.take(place, part_of(bucket, place))
-    faults = [*chain.faults, *_end(shelf, mark), *reading.faults]
-    if mark.number and not reading.is_there:
-        faults.append("the copy of the register is missing")
-    return tuple(faults)
+    return (*chain.faults, *_end(shelf, mark), *(reading.faults or _register(bucket, shelf, root)))
 
 
 def overtaken(url: ObjectUrl, root: Path, place: Place) -> ArchiveBusyError:
@@ -75,6 +84,26 @@ def own(bucket: Bucket, mark: Mark, root: Path) -> tuple[Shelf, Mark]:
     if newest is not None and newest == mark.next_place and found is not None:
         mark = mark.after(found)
     return shelf, mark
+
+
+def _register(bucket: Bucket, shelf: Shelf, root: Path) -> Iterator[str]:
+    """Say whether the copy of the register lacks lines that it had when the last part was written."""
+    if not shelf.told:
+        return
+    there = segments(bucket)
+    if not there:
+        yield "the copy of the register is missing"
+        return
+    with suppress(PartError):
+        head, _ = decode(part_of(bucket, shelf.told[-1]))
+        folders = Folders(root)
+        try:
+            lines = islice(register.following(folders, 0), head.register or 0)
+            wanted = sum(len(register.line_of(entry)) for entry, _ in lines)
+        finally:
+            folders.close()
+        if sum(each.size for each in there.values()) < wanted:
+            yield "the copy of the register is shorter than it was"
 
 
 def lacks_its_mark(shelf: Shelf, mark: Mark) -> bool:

@@ -163,9 +163,15 @@ class Bucket:
         """Read a part, which is shorter at the object's end."""
         return self._part(key, at, size, None)
 
-    def names(self, prefix: str) -> Iterator[Sequence[Found]]:
-        """List what is below a prefix of whole segments, in pages, without facts."""
-        pages = obstore.list(self._clients.patient, prefix or None, chunk_size=NAMES_PER_PAGE)
+    def names(self, prefix: str, *, after: str | None = None) -> Iterator[Sequence[Found]]:
+        """
+        List what is below a prefix of whole segments, in pages, without facts.
+
+        Args:
+            after: Only keys behind this one.
+        """
+        client = self._clients.patient
+        pages = obstore.list(client, prefix or None, offset=after, chunk_size=NAMES_PER_PAGE)
         # A page that fails cannot be asked for again; the client has repeated its request.
         while page := self._next(pages):
             yield [_found(meta, {}) for meta in page]

@@ -67,8 +67,10 @@ class History:
         if self._shelf.told and not self.chain.faults:
             return True
         newest, copy = self.chain.newest, self._copy
-        told = 0 if newest is None else newest.register or 0
-        return copy.is_there and not copy.faults and copy.lines >= told
+        if newest is None or newest.register is None:
+            # A copy that was put back from before some erasure looks as whole as the last one.
+            return False
+        return copy.is_there and not copy.faults and copy.lines >= newest.register
 
     @property
     def faults(self) -> tuple[str, ...]:
@@ -90,7 +92,7 @@ class History:
         return StorageError(
             f"what was erased and what is held is told beside the recordings, below {place}/, and that "
             f"is not whole: {first}{more}",
-            fix="bring it back from the bucket's versions or a backup, or go on without by rebuild "
+            fix="bring back the newest there is, from the bucket's versions or a backup, or go on without by rebuild "
             "--force: what is not known then as erased may be fetched again; of recordings that "
             "another tool has copied there, nothing was ever told, and --force is right",
         )
@@ -121,6 +123,16 @@ def shelf_of(bucket: Bucket) -> Shelf:
         for found in page
         if (path := url.path(found.key)) is not None
     )
+
+
+def newer_than(bucket: Bucket, place: Place) -> Place | None:
+    """Return the last part behind one, if there is any; one request where there is none."""
+    folder, after = bucket.url.key(MANIFEST_FOLDER), bucket.url.key(part_path(place))
+    paths = (
+        bucket.url.path(each.key) for page in bucket.names(folder, after=after) for each in page
+    )
+    newest = Shelf.of(path for path in paths if path is not None).newest
+    return newest if newest is not None and newest > place else None
 
 
 def part_of(bucket: Bucket, place: Place) -> bytes:

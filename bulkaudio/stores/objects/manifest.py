@@ -20,7 +20,7 @@ from bulkaudio.stores import register
 from bulkaudio.stores.disk import Folders
 from bulkaudio.stores.objects.audit import lacks_its_mark, overtaken, own
 from bulkaudio.stores.objects.bucket import Bucket
-from bulkaudio.stores.objects.history import CLOSED, REGISTER, sha256_of, shelf_of
+from bulkaudio.stores.objects.history import CLOSED, REGISTER, newer_than, sha256_of, shelf_of
 from bulkaudio.stores.objects.marks import Mark, Standing
 from bulkaudio.stores.objects.objects import SHA256
 from bulkaudio.stores.objects.parts import (
@@ -142,6 +142,13 @@ class Manifest:
         else:
             await self.share(is_whole=True, is_claim=True)
 
+    async def check(self) -> None:
+        """Find out that somebody else has gone on from here; raises `ArchiveBusyError`."""
+        place = self._mark.place
+        newest = await self.run(lambda: newer_than(self.bucket, place))
+        if newest is not None:
+            raise overtaken(self.bucket.url, self.folders.root, newest)
+
     async def share(self, *, is_whole: bool, is_claim: bool = False) -> None:
         """
         Tell what is new.
@@ -216,6 +223,9 @@ class Manifest:
             if found not in self._mark.intended:
                 raise overtaken(self.bucket.url, self.folders.root, place)
             self._mark = self._mark.after(found)
+            # The name may be free because another one, who has gone on from here, has removed what
+            # was told: whoever has erased something does.
+            await self.check()
             if found == body.sha256:
                 break
         self._mark = replace(

@@ -209,6 +209,9 @@ class ObjectStore(ObjectReader):
 
     async def note(self, entries: Sequence[register.Entry]) -> None:
         """Put entries into the register, here and beside the recordings."""
+        if self._manifest is not None:
+            # The copy is replaced, not added to: nothing of somebody else's may be in it.
+            await self._manifest.check()
         await self._desk.note(entries)
         if self._manifest is not None:
             await self._run_to_its_end(self._manifest.copy.keep_up)
