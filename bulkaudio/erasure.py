@@ -94,7 +94,7 @@ class Report:
         metadata: Files.
         unknown: The archive never heard of these; what was named of them will never be fetched.
             `unknown_count` is of all.
-        already: Erased before, as far as it was asked for.
+        already: Erased before, as far as it was asked for; `came_back` is what of them was there again.
         held: The first of those that a hold forbids to erase, with its reason.
         removed: What was found on the disk: also files that had been set aside as damaged.
         ledger_copies: Names of copies of older ledgers, which go, too.
@@ -111,6 +111,7 @@ class Report:
     unknown: list[str] = field(default_factory=list)
     unknown_count: int = 0
     already: int = 0
+    came_back: Removed = field(default_factory=Removed)
     held: list[tuple[str, str]] = field(default_factory=list)
     held_count: int = 0
     removed: Removed = field(default_factory=Removed)
@@ -178,6 +179,23 @@ def sort(page: Sequence[Dossier], wish: Wish, report: Report) -> Sequence[Doom]:
             report.take(dossier, doom)
             dooms.append(doom)
     return dooms
+
+
+def gone(page: Sequence[Dossier], wish: Wish) -> Sequence[Doom]:
+    """Name what was erased before, of which files may have come back; nothing of it is in the ledger."""
+    return [
+        Doom(
+            conversation_id=dossier.conversation_id,
+            rows=tuple(
+                row
+                for row in dossier.rows
+                if not wish.directions or row.recording.direction in wish.directions
+            ),
+            is_whole=not wish.directions,
+        )
+        for dossier in page
+        if dossier.hold is None and not dossier.is_half_erased and wish.doom(dossier) is None
+    ]
 
 
 def bare_of(page: Sequence[Dossier], dooms: Sequence[Doom]) -> Sequence[str]:

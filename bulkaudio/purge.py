@@ -27,6 +27,7 @@ from bulkaudio.erasure import (
     Wish,
     Witness,
     bare_of,
+    gone,
     removal,
     sort,
 )
@@ -68,8 +69,13 @@ async def purge(ledger: Ledger, store: ArchiveReader, wish: Wish, observer: Obse
         if wish.is_acting and dooms:
             report.removed.add(await _erase(ledger, acting(store), dooms, wish.order))
             report.metadata = report.removed.metadata
-        else:
+        elif not wish.is_acting:
             report.metadata += len(await store.has_sidecar(bare_of(page, dooms)))
+        if wish.is_acting:
+            batch = [
+                removal(doom, store.layout, is_bare=doom.is_whole) for doom in gone(page, wish)
+            ]
+            report.came_back.add(await acting(store).erase(batch))
         await asyncio.to_thread(observer.witness, dooms)
         observer.watch(Progress(conversations=seen, recordings=report.recordings))
     if report.conversations or report.unknown_count or report.resumed is not None:

@@ -244,3 +244,31 @@ def test_metadata_of_a_call_that_is_half_erased(inside: Inside) -> None:
         assert (inside.archive / "metadata" / "CA1.json").exists()
         found = verified(inside)
         assert (found.code, found.summary["erased"]) == (0, [])
+
+
+def test_purging_it_again_takes_what_came_back(inside: Inside) -> None:
+    """Whoever works an order off once more looks; only what was ordered goes, and nothing held."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+        backup = copy_of(inside, "CA1") | copy_of(inside, "CA2")
+        erase(inside, "--id", "CA1")
+        erase(inside, "--id", "CA2", "--direction", "user")
+        bring_back(backup)
+        dry = inside.run("purge", inside.archive, "--id", "CA1", "--json")
+        assert (dry.summary["already_erased"], dry.summary["came_back"]["recordings"]) == (1, 0)
+        words = ("--id", "CA1", "--id", "CA2", "--direction", "user", "--yes", "--json")
+        done = inside.run("purge", inside.archive, *words)
+        assert (done.code, done.summary["conversations"], done.summary["already_erased"]) == (
+            0,
+            0,
+            2,
+        )
+        assert done.summary["came_back"]["recordings"] == 2
+        again = inside.run("purge", inside.archive, "--id", "CA1", "--yes")
+        assert again.code == 0
+        assert "3 files of these had come back, and are erased again." in again.stdout
+        assert not copy_of(inside, "CA1")
+        kept = {path.parent.name for path in copy_of(inside, "CA2")}
+        assert kept == {"combined", "agent", "metadata"}
+        assert verified(inside).code == 0

@@ -138,6 +138,11 @@ class Receipt:
             "unknown": report.unknown[:most],
             "unknown_count": report.unknown_count,
             "already_erased": report.already,
+            "came_back": {
+                "recordings": report.came_back.recordings,
+                "bytes": report.came_back.bytes,
+                "metadata_files": report.came_back.metadata,
+            },
             "held": [{"id": id_, "reason": why or None} for id_, why in report.held[:most]],
             "held_count": report.held_count,
             "ledger_copies": list(report.ledger_copies),
@@ -180,7 +185,7 @@ class Receipt:
                 f"fetched{f' ({sides})' if sides else ''}: {_some(report.unknown)}"
             )
         if report.already:
-            yield Text(f"{plural(report.already, 'conversation')} erased before.")
+            yield Text(self._already_words())
         if report.ledger_copies:
             gone = "removed" if is_acting else "to be removed"
             yield Text(
@@ -207,6 +212,13 @@ class Receipt:
                     f"{store}: a bucket that keeps versions, or retains objects, keeps what was erased "
                     "until they expire; see docs/object-stores.md."
                 )
+
+    def _already_words(self) -> str:
+        text = f"{plural(self.report.already, 'conversation')} erased before."
+        files = self.report.came_back.recordings + self.report.came_back.metadata
+        if not files:
+            return text
+        return f"{text} {plural(files, 'file')} of these had come back, and are erased again."
 
     def _resumed_lines(self) -> Iterator[Text]:
         """Tell of an interrupted erasure: that it is finished, or what of it is left."""
