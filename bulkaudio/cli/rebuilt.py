@@ -153,7 +153,10 @@ def _register_lines(report: Report, archive: Path) -> Iterator[Text]:
     """Say what the register of erased and held conversations brought."""
     restored = report.restored
     if restored.tombstones:
-        yield Text(f"{plural(restored.tombstones, 'conversation')} stay erased.")
+        words = plural(
+            restored.tombstones, "conversation stays erased", "conversations stay erased"
+        )
+        yield Text(f"{words}.")
     if restored.holds:
         yield Text(f"{plural(restored.holds, 'conversation')} held, as before.")
     if report.condemned:
