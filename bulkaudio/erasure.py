@@ -70,6 +70,17 @@ class Wish:
             started_at=next((start for start in starts if start is not None), None),
         )
 
+    def repeat(self, dossier: Dossier) -> Doom:
+        """Say what of one that is gone already was to go."""
+        rows = tuple(
+            row
+            for row in dossier.rows
+            if not self.directions or row.recording.direction in self.directions
+        )
+        return Doom(
+            conversation_id=dossier.conversation_id, rows=rows, is_whole=not self.directions
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed:
@@ -166,36 +177,28 @@ class Observer:
     watch: Watch = lambda _: None
 
 
-def sort(page: Sequence[Dossier], wish: Wish, report: Report) -> Sequence[Doom]:
-    """Say what is to go of these conversations, and count them all."""
-    dooms = []
+def sort(
+    page: Sequence[Dossier], wish: Wish, report: Report
+) -> tuple[Sequence[Doom], Sequence[Doom]]:
+    """
+    Say what is to go of these conversations, and count them all.
+
+    Returns:
+        Also what was erased before, of which files may have come back; nothing of it is in the ledger.
+    """
+    dooms, gone = [], []
     for dossier in page:
         doom = wish.doom(dossier)
         if dossier.hold is not None and (doom is not None or dossier.is_half_erased):
             report.leave(dossier.conversation_id, dossier.hold)
         elif doom is None:
             report.already += 1
+            if dossier.hold is None and not dossier.is_half_erased:
+                gone.append(wish.repeat(dossier))
         else:
             report.take(dossier, doom)
             dooms.append(doom)
-    return dooms
-
-
-def gone(page: Sequence[Dossier], wish: Wish) -> Sequence[Doom]:
-    """Name what was erased before, of which files may have come back; nothing of it is in the ledger."""
-    return [
-        Doom(
-            conversation_id=dossier.conversation_id,
-            rows=tuple(
-                row
-                for row in dossier.rows
-                if not wish.directions or row.recording.direction in wish.directions
-            ),
-            is_whole=not wish.directions,
-        )
-        for dossier in page
-        if dossier.hold is None and not dossier.is_half_erased and wish.doom(dossier) is None
-    ]
+    return dooms, gone
 
 
 def bare_of(page: Sequence[Dossier], dooms: Sequence[Doom]) -> Sequence[str]:

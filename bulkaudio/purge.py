@@ -27,7 +27,6 @@ from bulkaudio.erasure import (
     Wish,
     Witness,
     bare_of,
-    gone,
     removal,
     sort,
 )
@@ -65,16 +64,14 @@ async def purge(ledger: Ledger, store: ArchiveReader, wish: Wish, observer: Obse
         await _resume(ledger, store, report, wish=wish, observer=observer)
     while page := await ledger.erasures.dossiers(position, PER_BATCH):
         position, seen = page[-1].number, seen + len(page)
-        dooms = sort(page, wish, report)
+        dooms, gone = sort(page, wish, report)
         if wish.is_acting and dooms:
             report.removed.add(await _erase(ledger, acting(store), dooms, wish.order))
             report.metadata = report.removed.metadata
         elif not wish.is_acting:
             report.metadata += len(await store.has_sidecar(bare_of(page, dooms)))
-        if wish.is_acting:
-            batch = [
-                removal(doom, store.layout, is_bare=doom.is_whole) for doom in gone(page, wish)
-            ]
+        if wish.is_acting and gone:
+            batch = [removal(doom, store.layout, is_bare=doom.is_whole) for doom in gone]
             report.came_back.add(await acting(store).erase(batch))
         await asyncio.to_thread(observer.witness, dooms)
         observer.watch(Progress(conversations=seen, recordings=report.recordings))
