@@ -154,6 +154,15 @@ class Cloud:
         """Make the ledger anew."""
         return await self.run("rebuild", self.state, "--json", *words, **kinds)
 
+    async def erase_one(self) -> str:
+        """Download, and erase a call; return it."""
+        assert (await self.download()).code == 0
+        gone = self.simulator.calls.ids()[1]
+        self.erased.add(gone)
+        ended = await self.run("purge", self.state, "--id", gone, "--yes")
+        assert ended.code == 0, ended.stderr
+        return gone
+
     def lose_state(self) -> None:
         """Let the machine's disk be a new one."""
         shutil.rmtree(self.state)

@@ -168,10 +168,7 @@ async def test_a_run_that_holds_the_archive_is_left_alone(tmp_path: Path) -> Non
 async def test_a_mark_that_is_gone(tmp_path: Path) -> None:
     """It is what is named, and not the parts that it lets count; everybody gets over it."""
     async with Cloud.at(tmp_path) as cloud:
-        assert (await cloud.download()).code == 0
-        gone = cloud.simulator.calls.ids()[1]
-        cloud.erased.add(gone)
-        assert (await cloud.run("purge", cloud.state, "--id", gone, "--yes")).code == 0
+        await cloud.erase_one()
         mark = f"{STATE_FOLDER}/manifest/0002.whole"
         cloud.bucket.spoil(mark, None)
         ended = await cloud.looked("verify", cloud.state, "--json")
@@ -213,10 +210,7 @@ async def test_an_erased_recording_comes_back(tmp_path: Path) -> None:
 async def test_a_mark_that_is_gone_comes_back(tmp_path: Path) -> None:
     """By the next download, or by a repair, without a request for a recording."""
     async with Cloud.at(tmp_path) as cloud:
-        assert (await cloud.download()).code == 0
-        gone = cloud.simulator.calls.ids()[1]
-        cloud.erased.add(gone)
-        assert (await cloud.run("purge", cloud.state, "--id", gone, "--yes")).code == 0
+        await cloud.erase_one()
         asked = cloud.asked()
         for words in (("verify", cloud.state, "--repair"), ()):
             [mark] = [name for name in cloud.bucket.objects() if name.endswith(".whole")]

@@ -155,16 +155,6 @@ def test_a_copy_that_lost_its_beginning_has_the_last_word(
     assert history.is_register_whole
 
 
-async def erased(cloud: Cloud) -> str:
-    """Download, and erase a call; return it."""
-    assert (await cloud.download()).code == 0
-    gone = cloud.simulator.calls.ids()[1]
-    cloud.erased.add(gone)
-    ended = await cloud.run("purge", cloud.state, "--id", gone, "--yes")
-    assert ended.code == 0, ended.stderr
-    return gone
-
-
 def spoil(cloud: Cloud, word: str, *, but: int = 0) -> None:
     """Remove what is below `.bulkaudio` and has a word in its name."""
     named = sorted(name for name in cloud.bucket.objects() if f"{STATE_FOLDER}/{word}" in name)
@@ -181,7 +171,7 @@ async def test_a_lost_manifest_forgets_no_erasure(tmp_path: Path, left: int) -> 
     the erasure would look as whole, so that only somebody who knows better can go on.
     """
     async with Cloud.at(tmp_path) as cloud:
-        gone = await erased(cloud)
+        gone = await cloud.erase_one()
         if left:
             for place in cloud.shelf().told[:-left]:
                 cloud.bucket.spoil(str(part_path(place)), None)
@@ -208,7 +198,7 @@ async def test_a_lost_manifest_forgets_no_erasure(tmp_path: Path, left: int) -> 
 async def test_a_lost_copy_is_told_anew(tmp_path: Path) -> None:
     """The manifest has the lines, too: nothing is wrong with such an archive."""
     async with Cloud.at(tmp_path) as cloud:
-        await erased(cloud)
+        await cloud.erase_one()
         spoil(cloud, "register")
         cloud.lose_state()
         ended = await cloud.rebuild()
@@ -220,7 +210,7 @@ async def test_a_lost_copy_is_told_anew(tmp_path: Path) -> None:
 async def test_a_rebuild_that_would_forget_is_refused(tmp_path: Path) -> None:
     """With both lost, only --force goes on, and says what that means."""
     async with Cloud.at(tmp_path) as cloud:
-        await erased(cloud)
+        await cloud.erase_one()
         spoil(cloud, "register")
         shelf = cloud.shelf()
         cloud.bucket.spoil(str(part_path(shelf.told[0])), b"spoilt\n")
