@@ -20,6 +20,7 @@ from bulkaudio.stores.objects.history import part_of, sha256_of, shelf_of
 from bulkaudio.stores.objects.marks import Mark, Standing
 from bulkaudio.stores.objects.parts import (
     Chain,
+    Head,
     PartError,
     Place,
     Shelf,
@@ -27,7 +28,7 @@ from bulkaudio.stores.objects.parts import (
     missing_mark,
     part_path,
 )
-from bulkaudio.stores.objects.register_copy import Reading, segments
+from bulkaudio.stores.objects.register_copy import Reading, segments, size_of
 
 
 def look_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
@@ -42,7 +43,8 @@ def look_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
     generation, last = shelf.told[-1] if shelf.told else (0, 0)
     wanted = [(generation, number) for number in range(1, last + 1)]
     gaps = [f"{part_path(place).name} is missing" for place in wanted if place not in there]
-    return (*gaps, *_end(shelf, mark), *_register(bucket, shelf, root))
+    head, size = _last_head(bucket, shelf), size_of(segments(bucket))
+    return (*gaps, *_end(shelf, mark), *_register(shelf, head, size, root))
 
 
 def read_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
@@ -56,7 +58,8 @@ def read_over(bucket: Bucket, mark: Mark, root: Path) -> tuple[str, ...]:
     chain, reading = Chain(), Reading.over(bucket)
     for place in shelf.told:
         chain.take(place, part_of(bucket, place))
-    return (*chain.faults, *_end(shelf, mark), *(reading.faults or _register(bucket, shelf, root)))
+    shortage = reading.faults or _register(shelf, chain.newest, reading.size, root)
+    return (*chain.faults, *_end(shelf, mark), *shortage)
 
 
 def overtaken(url: ObjectUrl, root: Path, place: Place) -> ArchiveBusyError:
@@ -86,24 +89,31 @@ def own(bucket: Bucket, mark: Mark, root: Path) -> tuple[Shelf, Mark]:
     return shelf, mark
 
 
-def _register(bucket: Bucket, shelf: Shelf, root: Path) -> Iterator[str]:
-    """Say whether the copy of the register lacks lines that it had when the last part was written."""
-    if not shelf.told:
-        return
-    there = segments(bucket)
-    if not there:
+def _register(shelf: Shelf, head: Head | None, size: int | None, root: Path) -> Iterator[str]:
+    """
+    Say whether the copy of the register lacks lines that it had when the last part was written.
+
+    Args:
+        head: Of that part; None: it cannot be read.
+        size: Of the copy in bytes; None: there is none.
+    """
+    if shelf.told and size is None:
         yield "the copy of the register is missing"
-        return
-    with suppress(PartError):
-        head, _ = decode(part_of(bucket, shelf.told[-1]))
+    elif head is not None and head.place in shelf.told[-1:]:
         folders = Folders(root)
         try:
             lines = islice(register.following(folders, 0), head.register or 0)
             wanted = sum(len(register.line_of(entry)) for entry, _ in lines)
         finally:
             folders.close()
-        if sum(each.size for each in there.values()) < wanted:
+        if (size or 0) < wanted:
             yield "the copy of the register is shorter than it was"
+
+
+def _last_head(bucket: Bucket, shelf: Shelf) -> Head | None:
+    with suppress(PartError):
+        return decode(part_of(bucket, shelf.told[-1]))[0] if shelf.told else None
+    return None
 
 
 def lacks_its_mark(shelf: Shelf, mark: Mark) -> bool:

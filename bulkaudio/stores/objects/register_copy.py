@@ -118,13 +118,18 @@ class Reading:
 
     Attributes:
         faults: What is missing or cannot be read, for people.
-        is_there: There is a copy at all, if only of no line.
+        size: Of all segments in bytes, if only of no line; None: there is no copy at all.
     """
 
     bucket: Bucket
     faults: list[str] = field(default_factory=list)
     lines: int = 0
-    is_there: bool = False
+    size: int | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a copy at all."""
+        return self.size is not None
 
     @classmethod
     def over(cls, bucket: Bucket) -> Self:
@@ -137,7 +142,7 @@ class Reading:
     def pages(self) -> Iterator[Sequence[register.Entry]]:
         """Yield its lines in order, a segment at a time."""
         there = segments(self.bucket)
-        self.is_there = bool(there)
+        self.size = size_of(there)
         for number in range(1, max(there, default=0) + 1):
             name = segment_path(number).name
             if number not in there:
@@ -176,6 +181,11 @@ def digests(folders: Folders) -> set[bytes]:
 
 def _digest(line: register.Entry) -> bytes:
     return hashlib.sha256(json.dumps(line, sort_keys=True).encode()).digest()[:16]
+
+
+def size_of(there: Mapping[int, Found]) -> int | None:
+    """Add up segments, in bytes; None where there are none."""
+    return sum(each.size for each in there.values()) if there else None
 
 
 def segments(bucket: Bucket) -> Mapping[int, Found]:
