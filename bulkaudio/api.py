@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, Unpack
 
-from bulkaudio.archive import Identity, OpenArchive, open_archive, redacted_of
+from bulkaudio.archive import OpenArchive, open_archive
 from bulkaudio.assembly import gate_of, scope_of
 from bulkaudio.choices import (
     ConnectionOptions,
@@ -23,6 +23,7 @@ from bulkaudio.choices import (
 )
 from bulkaudio.conduct import RunResult, Watch, Work, conduct
 from bulkaudio.errors import UsageError
+from bulkaudio.identity import Identity, redacted_of
 from bulkaudio.job import check_dates, run_download
 from bulkaudio.model import Outcome
 from bulkaudio.observe.summary import Summary

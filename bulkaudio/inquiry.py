@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 from pathlib import Path
 
-from bulkaudio.archive import Identity, begins_anew, look_into
+from bulkaudio.archive import look_into
 from bulkaudio.events import Emit
 from bulkaudio.gaps import Census, Frame, covering, merged
+from bulkaudio.identity import Identity, begins_anew
 from bulkaudio.ledger.listings import Window
 from bulkaudio.ledger.rows import ListingRow
 from bulkaudio.ledger.tombs import Interruption

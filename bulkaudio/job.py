@@ -13,19 +13,13 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 
-from bulkaudio.archive import (
-    Identity,
-    OpenArchive,
-    check_unclaimed,
-    is_archive,
-    open_archive,
-    redacted_of,
-)
+from bulkaudio.archive import OpenArchive, check_unclaimed, is_archive, open_archive
 from bulkaudio.assembly import connection_of, find_keys, gate_of, require, scope_of
 from bulkaudio.conduct import SLOTS_PIN, Muster, RunResult, Watch, Work, conduct, slots_of
 from bulkaudio.errors import BulkAudioError, NoCredentialsError, UsageError
 from bulkaudio.events import Emit, Noted
 from bulkaudio.gate import COLD_SLOTS, Gate
+from bulkaudio.identity import Identity, redacted_of
 from bulkaudio.ledger.ledger import LEFT, Ledger
 from bulkaudio.ledger.rows import ListingRow
 from bulkaudio.listings import (

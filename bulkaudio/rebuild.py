@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from bulkaudio.archive import LEDGER_FILE, check_pins, is_archive
+from bulkaudio.archive import LEDGER_FILE, is_archive
 from bulkaudio.errors import LedgerError, UsageError
 from bulkaudio.found import Progress, Report, Survey
+from bulkaudio.identity import check_pins
 from bulkaudio.ledger import anew
 from bulkaudio.ledger.faults import is_damage
 from bulkaudio.ledger.journal import STORE_PIN

@@ -16,14 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bulkaudio import forecast
-from bulkaudio.archive import (
-    Identity,
-    begins_anew,
-    check_pins,
-    check_unclaimed,
-    layout_of,
-    redacted_of,
-)
+from bulkaudio.archive import check_unclaimed
 from bulkaudio.assembly import connection_of, find_keys, require
 from bulkaudio.conduct import SLOTS_PIN
 from bulkaudio.errors import UsageError
@@ -31,6 +24,7 @@ from bulkaudio.events import Emit, Noted, Planned
 from bulkaudio.forecast import Held, Limits
 from bulkaudio.foretold import Foretold, Gathering, lengths_of
 from bulkaudio.gate import COLD_SLOTS
+from bulkaudio.identity import Identity, begins_anew, check_pins, layout_of, redacted_of
 from bulkaudio.job import backlog_of, check_beginning, check_dates, memory_of, open_csv
 from bulkaudio.ledger.readonly import ReadOnlyLedger
 from bulkaudio.listings import Errand, errands, left_behind

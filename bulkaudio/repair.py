@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import UTC, datetime
 
-from bulkaudio.archive import OpenArchive, redacted_of
+from bulkaudio.archive import OpenArchive
 from bulkaudio.assembly import connection_of, find_keys, gate_of, scope_of
 from bulkaudio.conduct import RunResult, Watch, Work, conduct, slots_of
 from bulkaudio.errors import UsageError
+from bulkaudio.identity import redacted_of
 from bulkaudio.model import Direction, Plan, Recording, Task
 from bulkaudio.naming import printable
 from bulkaudio.polyai.client import Host, Session

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkaudio.archive import Identity, OpenArchive, open_archive, redacted_of
+from bulkaudio.archive import OpenArchive, open_archive
 from bulkaudio.errors import ArchiveBusyError, LedgerError, StorageError, UsageError
+from bulkaudio.identity import Identity, redacted_of
 from bulkaudio.model import Batch, Conversation, Direction, Outcome, Recording, Status
 from bulkaudio.run import dated
 

@@ -50,6 +50,7 @@ STOREYS = [
         "erasure",
         "purge",
         "catalogue",
+        "identity",
         "archive",
         "told",
         "listings",

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bulkaudio.archive import Identity, open_archive, redacted_of
+from bulkaudio.archive import open_archive
 from bulkaudio.errors import ArchiveBusyError, LedgerError, StorageError, UsageError
 from bulkaudio.found import Progress, Report
+from bulkaudio.identity import Identity, redacted_of
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.model import Status
 from bulkaudio.rebuild import rebuild

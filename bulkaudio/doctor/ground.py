@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bulkaudio.archive import LEDGER_FILE, check_pins, is_archive
+from bulkaudio.archive import LEDGER_FILE, is_archive
 from bulkaudio.errors import ArchiveBusyError, LedgerError, LocalError
+from bulkaudio.identity import check_pins
 from bulkaudio.ledger.faults import missing
 from bulkaudio.ledger.glance import Contents, Glance, glance, is_there
 from bulkaudio.model import Direction

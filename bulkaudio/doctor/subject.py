@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bulkaudio.archive import Identity, begins_anew, layout_of
 from bulkaudio.doctor.check import CONFIGURATION, Check, fail, fail_for, ok, skip
 from bulkaudio.doctor.ground import LedgerLook
 from bulkaudio.errors import UsageError
+from bulkaudio.identity import Identity, begins_anew, layout_of
 from bulkaudio.keys import FoundKeys
 from bulkaudio.naming import printable
 from bulkaudio.polyai.hosts import Hosts, canonical_region

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from bulkaudio.archive import Identity, open_archive
+from bulkaudio.archive import open_archive
+from bulkaudio.identity import Identity
 from bulkaudio.model import Audio, Direction, Evidence, Outcome, Recording, Status
 from tests.benchmarks import observations
 from tests.benchmarks.corpus import Corpus, id_of

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bulkaudio.archive import Identity, OpenArchive, open_archive
+from bulkaudio.archive import OpenArchive, open_archive
 from bulkaudio.errors import StorageError
+from bulkaudio.identity import Identity
 from bulkaudio.model import Batch, Conversation, Direction, Outcome, Recording, Status
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bulkaudio.archive import Identity, open_archive
+from bulkaudio.archive import open_archive
 from bulkaudio.cluster import work
 from bulkaudio.cluster.attempt import Attempt
 from bulkaudio.cluster.counting import Count
@@ -21,6 +21,7 @@ from bulkaudio.cluster.shards import Shard
 from bulkaudio.cluster.shares import LOOK_S, Notice, Pause, Share, Whole
 from bulkaudio.errors import KeyRefusedError, StorageError, UsageError
 from bulkaudio.events import GateMoved
+from bulkaudio.identity import Identity
 from bulkaudio.model import Direction, Metadata, Recording, Status, Task
 from bulkaudio.settings import DEFAULT_LAYOUT, Pace
 from bulkaudio.sidecars import SidecarTask

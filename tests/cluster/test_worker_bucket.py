@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from bulkaudio.archive import Identity, OpenArchive, open_archive
+from bulkaudio.archive import OpenArchive, open_archive
 from bulkaudio.cluster.parcels import Orders, Parcel, packed
 from bulkaudio.cluster.room import Room
 from bulkaudio.cluster.whose import elsewhere_of
 from bulkaudio.errors import UsageError
+from bulkaudio.identity import Identity
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.settings import Elsewhere
 from bulkaudio.simulator import Calls, Simulator

@@ -21,13 +21,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bulkaudio.archive import Identity, open_archive
+from bulkaudio.archive import open_archive
 from bulkaudio.cluster.crew import ClusterCrew
 from bulkaudio.cluster.muster import orders_of
 from bulkaudio.cluster.parcels import Counts, Orders, Parcel, Report, packed, unpacked
 from bulkaudio.cluster.shards import Shard
 from bulkaudio.conduct import Hired, Hiring, Watch, Work, conduct
 from bulkaudio.gate import Gate
+from bulkaudio.identity import Identity
 from bulkaudio.model import Audio, Evidence, Outcome, Status, Task
 from bulkaudio.observe.tally import Tally
 from bulkaudio.polyai.client import Session

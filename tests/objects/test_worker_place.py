@@ -10,8 +10,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from bulkaudio.archive import Identity, OpenArchive, open_archive
+from bulkaudio.archive import OpenArchive, open_archive
 from bulkaudio.errors import BucketAuthError, StorageError
+from bulkaudio.identity import Identity
 from bulkaudio.model import Batch, Conversation, Direction, Outcome, Recording, Status
 from bulkaudio.naming import Layout
 from bulkaudio.object_url import ObjectUrl

@@ -8,13 +8,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from bulkaudio import archive as archive_room
-from bulkaudio.archive import Identity, look_into, open_archive
+from bulkaudio.archive import look_into, open_archive
 from bulkaudio.errors import (
     ArchiveBusyError,
     LedgerError,
     StorageError,
     UsageError,
 )
+from bulkaudio.identity import Identity
 from bulkaudio.ledger.journal import STORE_PIN
 from bulkaudio.model import Batch, Conversation, Direction, Recording
 from bulkaudio.object_url import ObjectUrl

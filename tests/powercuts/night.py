@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bulkaudio.archive import Identity, OpenArchive, open_archive
+from bulkaudio.archive import OpenArchive, open_archive
 from bulkaudio.committer import Committer, Settles
 from bulkaudio.events import Event, Settled
+from bulkaudio.identity import Identity
 from bulkaudio.model import Evidence, Outcome, Recording, Status, Task
 from bulkaudio.run import unsettled
 from bulkaudio.stores.base import Staged
