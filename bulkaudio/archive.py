@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bulkaudio.errors import LedgerError
 from bulkaudio.identity import UNASKED, Identity, begins_anew, check_pins, layout_of
@@ -20,6 +21,7 @@ from bulkaudio.ledger.readonly import ReadOnlyLedger
 from bulkaudio.model import Direction
 from bulkaudio.naming import Layout
 from bulkaudio.object_url import ObjectUrl
+from bulkaudio.registered import complete, lacking
 from bulkaudio.settings import Elsewhere
 from bulkaudio.stores.address import words_for, write_address
 from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
@@ -34,6 +36,9 @@ from bulkaudio.stores.opening import (
     read_elsewhere,
 )
 from bulkaudio.stores.reading import LocalReader
+
+if TYPE_CHECKING:
+    from bulkaudio.stores.objects.store import ObjectStore
 
 LEDGER_FILE = "ledger.db"
 
@@ -57,8 +62,9 @@ class OpenArchive(SeenArchive):
     An archive whose lock this process holds; made by `open_archive`.
 
     Attributes:
-        told_faults: What was wrong with what the ledger has told beside the recordings, where that
-            was asked for.
+        is_audited: Whoever opened it asked for what is wrong, and tells of it.
+        told_faults: What was wrong with what the ledger has told beside itself and beside the
+            recordings, as far as it was looked for: it is told anew.
     """
 
     store: ArchiveStore
@@ -74,7 +80,13 @@ class OpenArchive(SeenArchive):
     ) -> None:
         super().__init__(root, ledger, store, layout)
         self.is_running = False
+        self.is_audited = False
         self.told_faults = told_faults
+
+    def mended(self) -> Sequence[str]:
+        """Say in whole sentences what opening it has mended, unasked."""
+        faults = () if self.is_audited else self.told_faults
+        return [f"{fault}: it was told anew, by the ledger." for fault in faults]
 
     async def bind(self, identity: Identity) -> Mapping[str, str]:
         """
@@ -151,16 +163,34 @@ async def open_archive(
                 root, layout=effective, is_freeing=is_freeing
             )
             stack.push_async_callback(store.aclose)
+            lack = await complete(ledger, store, is_thorough=is_audited, is_freeing=is_freeing)
+            faults = lack.words()
         else:
             store = objects = await open_elsewhere(root, elsewhere, effective)
             stack.push_async_callback(objects.aclose)
             await objects.within(partial(write_address, elsewhere=elsewhere))
             await objects.probe()
-            if is_audited:
-                faults = await objects.audit(await ledger.journal.last_mark())
-            await objects.begin(ledger.journal, is_anew=bool(faults))
+            faults = await _begin_elsewhere(ledger, objects, is_audited=is_audited)
         await store.recover(ledger)
-        yield OpenArchive(root, ledger, store, effective, told_faults=faults)
+        archive = OpenArchive(root, ledger, store, effective, told_faults=faults)
+        archive.is_audited = is_audited
+        yield archive
+
+
+async def _begin_elsewhere(
+    ledger: Ledger, objects: "ObjectStore", *, is_audited: bool
+) -> Sequence[str]:
+    """Tell what is not told yet, and all of it where something was lost; return what that was."""
+    faults: Sequence[str] = ()
+    if is_audited:
+        # What only the copy of the register knows is lacking here, too, until `join` brings it.
+        lost = await lacking(ledger, objects)
+        faults = (*await objects.audit(await ledger.journal.last_mark()), *lost.words())
+    manifest = await objects.join(ledger.journal)
+    lack = await complete(ledger, objects, is_thorough=bool(faults))
+    faults = faults or lack.words()
+    await objects.begin(manifest, is_anew=bool(faults))
+    return faults
 
 
 @asynccontextmanager

@@ -222,7 +222,7 @@ async def _conduct(work: Work, watch: Watch) -> RunResult:
     try:
         await ledger.start_run(run_id, started_at, json.dumps(work.scope))
         emit(Started(run_id=run_id, started_at=started_at, archive=root, scope=work.scope))
-        for note in work.archive.store.notes:
+        for note in (*work.archive.store.notes, *work.archive.mended()):
             emit(Noted(text=note))
         with status_file.writing():
             await _finish_erasure(work.archive, emit)

@@ -23,7 +23,7 @@ from bulkaudio.ledger.faults import is_damage
 from bulkaudio.ledger.journal import STORE_PIN
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.rows import text_of
-from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN
+from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN, REGISTER_PIN
 from bulkaudio.naming import Layout
 from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
 from bulkaudio.stores.address import argument_of, write_address
@@ -108,7 +108,7 @@ async def _pins_of(
         await ledger.check_values()
         pins, has_saved = await ledger.pins(), await ledger.has_saved()
         # What an erasure had begun, the register knows; here it would be taken for done.
-        for name in (ORDER_PIN, HELD_PIN):
+        for name in (ORDER_PIN, HELD_PIN, REGISTER_PIN):
             pins.pop(name, None)
         check_pins(pins, path)
         mark = await ledger.journal.last_mark()

@@ -25,7 +25,7 @@ from bulkaudio.model import Direction
 from bulkaudio.naming import is_conversation_id
 from bulkaudio.stores import register
 from bulkaudio.stores.address import argument_of
-from bulkaudio.stores.archive import ArchiveStore
+from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
 from bulkaudio.stores.register import Entry
 
 PAGE = 500
@@ -168,8 +168,8 @@ async def restore(ledger: Ledger, store: ArchiveStore, *, is_lenient: bool) -> R
         StorageError: The register is damaged, and nobody wants to go on without what is lost.
     """
     order, lost = None, 0
-    async for page in _pages(store, is_lenient=is_lenient):
-        for kind, entries in groupby(page, _kind_of):
+    async for page in pages(store, is_lenient=is_lenient):
+        for kind, entries in groupby(page, kind_of):
             told = list(entries)
             spoilt = 0
             try:
@@ -216,19 +216,38 @@ async def _restore(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> None:
             raise ValueError("a line of no kind")
 
 
-async def _pages(store: ArchiveStore, *, is_lenient: bool) -> AsyncIterator[Sequence[Entry]]:
+async def pages(store: ArchiveReader, *, is_lenient: bool) -> AsyncIterator[Sequence[Entry]]:
+    """Yield the register's lines in order, some at a time; see `bulkaudio.stores.register.read`."""
     lines = await store.within(lambda folders: register.read(folders, is_lenient=is_lenient))
     while page := await store.within(lambda _: list(islice(lines, PAGE))):
         yield page
 
 
-def _kind_of(entry: Entry) -> str:
+def kind_of(entry: Entry) -> str:
+    """Say which of the four words above a line has; none where it is no line of ours."""
     if CLEANED in entry:
         return CLEANED
     for kind in (PURGED, HELD, RELEASED):
         if kind in entry and is_conversation_id(str(entry[kind])):
             return kind
     return ""
+
+
+def is_told(entry: Entry) -> bool:
+    """Whether a new ledger can learn something from a line."""
+    try:
+        match kind_of(entry):
+            case "purged":
+                _burial(entry)
+            case "held":
+                _hold(entry)
+            case "":
+                return False
+            case _:
+                pass
+    except NOT_OURS:
+        return False
+    return True
 
 
 def _burial(entry: Entry) -> Burial:

@@ -19,6 +19,7 @@ from bulkaudio.ledger.rows import LedgerRow
 from bulkaudio.ledger.tombs import Interruption
 from bulkaudio.model import Audio, Recording, Status
 from bulkaudio.policy import Reason
+from bulkaudio.registered import lacking
 from bulkaudio.returned import Returned, Search
 from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
 from bulkaudio.stores.inspection import Inspection, Sight
@@ -91,7 +92,7 @@ class Report:
             holds: repair, then verify again.
         pages: Reports about the archive in its folder; they are not unknown.
         interruption: An erasure that was killed: its files are neither checked nor unknown.
-        told_faults: What is wrong with what the ledger has told beside the recordings.
+        told_faults: What is wrong with what the ledger has told beside itself and the recordings.
         returned: The first files of erased recordings that are there again; neither unknown nor
             damage. `returned_count` is of all.
     """
@@ -195,7 +196,8 @@ async def verify(
     await ledger.check()
     # First: a ledger that another one has overtaken would take thousands of recordings for strange.
     if told_faults is None:
-        told_faults = await store.audit(await ledger.journal.last_mark())
+        lost = await lacking(ledger, store)
+        told_faults = (*await store.audit(await ledger.journal.last_mark()), *lost.words())
     totals = await ledger.totals()
     of = sum(total.count for (_, status), total in totals.items() if status is Status.SAVED)
     tally = _Tally(of=of, on_progress=on_progress)

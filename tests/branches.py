@@ -19,7 +19,7 @@ TESTS = (
     *("policy", "naming", "wav", "wav_sizes", "windows", "gate", "gate_tickets", "lock", "verify"),
     "rate",
     *("ledger", "ledger_edges", "ledger_planning", "ledger_spoilt", "ledger_erasing"),
-    *("purge", "purge_interrupted", "returned"),
+    *("purge", "purge_interrupted", "returned", "registered"),
     *("local_store", "store_edges"),
     *("doctor_archive", "rehearsal", "plan", "gaps", "metrics", "bandwidth"),
     *("ledger_looks", "trial_and_glance", "readonly_archive", "ledger_journal", "address"),

@@ -45,6 +45,7 @@ STOREYS = [
         "crew",
         "run",
         "tombstones",
+        "registered",
         "interrupted",
         "holding",
         "erasure",

@@ -10,8 +10,11 @@ from pathlib import Path
 from bulkaudio import interrupted
 from bulkaudio.doctor.check import MACHINE, Check, fail, fail_for, ok, skip, warn
 from bulkaudio.doctor.ground import DiskLook, LedgerLook, folder_error
+from bulkaudio.ledger.glance import Contents
 from bulkaudio.quantities import format_bytes
+from bulkaudio.stores.address import argument_of
 from bulkaudio.stores.disk import NO_ROOM, cause_and_fix
+from bulkaudio.stores.register import REGISTER_FILE
 from bulkaudio.stores.trial import LOCAL_DISK
 
 NETWORK_DISKS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "ceph")
@@ -161,12 +164,25 @@ def ledger_check(ledger: LedgerLook, root: Path) -> Check:
         if found.was_killed:
             return ok(name, "a run was killed before it noted anything; the next one begins anew")
         return skip(name, "nothing was saved yet" if ledger.is_begun else "there is no archive yet")
-    words = [f"{found.contents.saved:,} saved, {found.contents.unsettled:,} to do"]
+    return _whole(ledger, found.contents, root)
+
+
+def _whole(ledger: LedgerLook, contents: Contents, root: Path) -> Check:
+    """Judge a ledger that could be read."""
+    name, found = "archive.ledger", ledger.found
+    words = [f"{contents.saved:,} saved, {contents.unsettled:,} to do"]
     words.append("whole" if found.is_checked else "it opens, and is too large to be walked whole")
     words += ["what a killed run left is taken up by the next"] if found.was_killed else []
-    if (left := found.contents.interruption) is not None:
+    if (left := contents.interruption) is not None:
         words.append(f"an erasure was interrupted: {interrupted.what(left)}")
         return warn(name, "; ".join(words), interrupted.fix(left, root))
+    if ledger.is_register_short:
+        words.append(f"{REGISTER_FILE} beside it, which outlives it, has lost erasures or holds")
+        return warn(
+            name,
+            "; ".join(words),
+            f"bulkaudio verify {argument_of(root)} --repair tells it anew",
+        )
     return ok(name, "; ".join(words))
 
 

@@ -11,9 +11,10 @@ from bulkaudio.identity import check_pins
 from bulkaudio.ledger.faults import missing
 from bulkaudio.ledger.glance import Contents, Glance, glance, is_there
 from bulkaudio.model import Direction
+from bulkaudio.registered import is_short
 from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, storage_error, unmakeable
 from bulkaudio.stores.lock import Glimpse
-from bulkaudio.stores.reading import is_empty
+from bulkaudio.stores.reading import is_empty, register_size
 from bulkaudio.stores.trial import (
     PREFIX,
     Exposure,
@@ -47,6 +48,7 @@ class LedgerLook:
         is_begun: There is an archive.
         holder: That a run holds it, and which; nothing else is known then but, perhaps, what it remembers.
         doubt: Why nobody can tell whether there is an archive, whose ledger would be lost.
+        is_register_short: What a new ledger would learn erasures and holds from was lost or cut.
     """
 
     is_begun: bool = False
@@ -54,6 +56,7 @@ class LedgerLook:
     error: LocalError | None = None
     doubt: LocalError | None = None
     found: Glance = UNSEEN
+    is_register_short: bool = False
     remembered: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -156,9 +159,16 @@ def _read(root: Path, path: Path, check_s: float) -> LedgerLook:
         found = glance(path, check_s=check_s)
         pins = found.contents.pins if found.contents else {}
         check_pins(pins, path)
+        size = register_size(root)
     except LocalError as error:
         return LedgerLook(is_begun=True, error=error)
-    return LedgerLook(is_begun=True, found=found, remembered=pins)
+    return LedgerLook(
+        is_begun=True,
+        found=found,
+        is_register_short=found.contents is not None
+        and is_short(pins, size, is_needed=found.contents.has_register),
+        remembered=pins,
+    )
 
 
 def _remembered(path: Path) -> Mapping[str, str]:

@@ -23,6 +23,7 @@ from bulkaudio.ledger.tombs import (
     ORDER_PIN,
     PURGING,
     Interruption,
+    doubt_register,
     erased_among,
     interruption,
     make_pending,
@@ -214,6 +215,7 @@ def _begin(
     connection: sqlite3.Connection, dooms: Sequence[Doom], order: str, now: datetime
 ) -> frozenset[str]:
     pin(connection, order)
+    doubt_register(connection)
     connection.executemany(
         "UPDATE recordings SET status = 'purged', reason = 'purging', next_try_at = NULL "
         "WHERE id = ?",

@@ -19,7 +19,7 @@ from bulkaudio.ledger.faults import translated
 from bulkaudio.ledger.journal import mark_in
 from bulkaudio.ledger.ledger import LEFT
 from bulkaudio.ledger.readonly import has_log, readable
-from bulkaudio.ledger.tombs import Interruption, interruption
+from bulkaudio.ledger.tombs import Interruption, has_entries, interruption
 from bulkaudio.model import Status
 
 STEPS_BETWEEN_LOOKS = 10_000
@@ -36,6 +36,7 @@ class Contents:
         has_listing: One was finished, or begun, for a run without a start to go on from.
         interruption: An erasure that was killed.
         mark: How far it was told elsewhere.
+        has_register: Something was erased or is held, so that a register has to be there.
     """
 
     pins: Mapping[str, str]
@@ -45,6 +46,7 @@ class Contents:
     has_listing: bool
     interruption: Interruption | None = None
     mark: str | None = None
+    has_register: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,4 +130,5 @@ def _contents(connection: sqlite3.Connection) -> Contents:
         has_listing=bool(has_listing),
         interruption=interruption(connection),
         mark=mark_in(connection),
+        has_register=Status.PURGED in totals or has_entries(connection),
     )

@@ -4,9 +4,12 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 from bulkaudio.ledger.database import Database
 from bulkaudio.ledger.rows import instant_of, text_of
+from bulkaudio.ledger.tombs import doubt_register
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,13 @@ class Hold:
     reason: str | None = None
 
 
+def hold_of(values: tuple[Any, ...]) -> Hold:
+    """Read a row: id, since when, by whom, why; raises `SpoiltValueError`."""
+    return Hold(
+        conversation_id=values[0], held_at=instant_of(values[1]), who=values[2], reason=values[3]
+    )
+
+
 class Holds:
     """The ledger's holds; every method is one transaction."""
 
@@ -27,22 +37,19 @@ class Holds:
 
     async def add(self, holds: Sequence[Hold]) -> None:
         """Hold conversations; one that is held already gets the newer reason, and its first date."""
-        await self._database.change(
-            lambda connection: connection.executemany(
-                "INSERT INTO holds (conversation_id, held_at, who, reason) VALUES (?, ?, ?, ?) "
-                "ON CONFLICT (conversation_id) DO UPDATE SET who = excluded.who, "
-                "reason = coalesce(excluded.reason, holds.reason)",
-                [(h.conversation_id, text_of(h.held_at), h.who, h.reason) for h in holds],
-            )
+        query = (
+            "INSERT INTO holds (conversation_id, held_at, who, reason) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (conversation_id) DO UPDATE SET who = excluded.who, "
+            "reason = coalesce(excluded.reason, holds.reason)"
         )
+        rows = [(h.conversation_id, text_of(h.held_at), h.who, h.reason) for h in holds]
+        await self._database.change(partial(_change, query=query, rows=rows))
 
     async def remove(self, conversation_ids: Sequence[str]) -> None:
         """Hold these no longer."""
-        await self._database.change(
-            lambda connection: connection.executemany(
-                "DELETE FROM holds WHERE conversation_id = ?", [(i,) for i in conversation_ids]
-            )
-        )
+        query = "DELETE FROM holds WHERE conversation_id = ?"
+        rows = [(each,) for each in conversation_ids]
+        await self._database.change(partial(_change, query=query, rows=rows))
 
     async def after(self, conversation_id: str, limit: int) -> Sequence[Hold]:
         """Return a page of holds in the order of their ids; empty at the end."""
@@ -53,9 +60,13 @@ class Holds:
                 "WHERE conversation_id > ? ORDER BY conversation_id LIMIT ?",
                 (conversation_id, limit),
             )
-            return [
-                Hold(conversation_id=row[0], held_at=instant_of(row[1]), who=row[2], reason=row[3])
-                for row in rows
-            ]
+            return [hold_of(row) for row in rows]
 
         return await self._database.read(find)
+
+
+def _change(
+    connection: sqlite3.Connection, query: str, rows: Sequence[tuple[str | None, ...]]
+) -> None:
+    connection.executemany(query, rows)
+    doubt_register(connection)

@@ -14,14 +14,14 @@ from functools import partial
 from typing import Any
 
 from bulkaudio.ledger.database import Database
-from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN
+from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN, REGISTER_PIN
 
 RECORDING, LISTING, PINS = "recording", "listing", "pins"
 
 STORE_PIN = "store"
 """The address of the recordings."""
 
-PRIVATE_PINS = frozenset({ORDER_PIN, HELD_PIN, STORE_PIN})
+PRIVATE_PINS = frozenset({ORDER_PIN, HELD_PIN, REGISTER_PIN, STORE_PIN})
 """What is said otherwise, or must be found anew."""
 
 _TABLES = (

@@ -19,6 +19,7 @@ from bulkaudio.ledger.erasing import Erasures
 from bulkaudio.ledger.holds import Holds
 from bulkaudio.ledger.journal import Journal
 from bulkaudio.ledger.migrations import UNSETTLED
+from bulkaudio.ledger.registered import Registered
 from bulkaudio.ledger.restoring import Restoring
 from bulkaudio.ledger.rows import (
     IS_DOWNLOAD,
@@ -53,6 +54,7 @@ class Ledger:
         erasures: What is erased, and what keeps it from coming back.
         holds: What must not be erased.
         journal: What is to be told elsewhere, for archives whose recordings are.
+        registered: What of `erasures` and `holds` the register beside the ledger tells.
         restoring: What was told there, for a ledger made anew.
     """
 
@@ -61,6 +63,7 @@ class Ledger:
         self._database = database
         self.erasures, self.holds = Erasures(database), Holds(database)
         self.journal, self.restoring = Journal(database), Restoring(database)
+        self.registered = Registered(database)
         self._seen = planning.Seen()
 
     @classmethod

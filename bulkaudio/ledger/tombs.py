@@ -11,6 +11,9 @@ ORDER_PIN = "purging"
 HELD_PIN = "purging_held"
 """The same of an order of which nothing is left to be done but what a hold keeps."""
 
+REGISTER_PIN = "register"
+"""Size in bytes of the register when it told everything; gone as soon as there is more to tell."""
+
 PURGING = "purging"
 """Reason of a tombstone whose files may still be there."""
 
@@ -106,3 +109,17 @@ def pin(connection: sqlite3.Connection, order: str) -> None:
         "ON CONFLICT (name) DO UPDATE SET value = excluded.value",
         (ORDER_PIN, order),
     )
+
+
+def has_entries(connection: sqlite3.Connection) -> bool:
+    """Whether anything was erased whole or is held, also for a ledger from before there was that."""
+    query = "SELECT count(*) FROM sqlite_master WHERE name IN ('tombstones', 'holds')"
+    if not connection.execute(query).fetchone()[0]:
+        return False
+    query = "SELECT EXISTS (SELECT 1 FROM tombstones) OR EXISTS (SELECT 1 FROM holds)"
+    return bool(connection.execute(query).fetchone()[0])
+
+
+def doubt_register(connection: sqlite3.Connection) -> None:
+    """Forget that the register tells everything: it is going to grow, and may lose that again."""
+    connection.execute("DELETE FROM archive WHERE name = ?", (REGISTER_PIN,))

@@ -147,6 +147,16 @@ def _open(root: Path) -> Folders:
         return Folders(root)
 
 
+def register_size(root: Path) -> int:
+    """Size of the register of an archive's folder, in bytes; blocks."""
+    with translated(root, is_reading=True):
+        folders = Folders(root)
+        try:
+            return register.size(folders)
+        finally:
+            folders.close()
+
+
 def is_empty(root: Path) -> bool:
     """Whether no recording is kept below `root`; blocks."""
     with translated(root, is_reading=True):

@@ -9,7 +9,7 @@ nothing was done yet of what it says.
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -17,9 +17,16 @@ from typing import Any
 
 from bulkaudio.errors import StorageError
 from bulkaudio.steps import Step, reach
-from bulkaudio.stores.disk import STATE_FOLDER, Folders, create_file, open_for_reading
+from bulkaudio.stores.disk import (
+    STATE_FOLDER,
+    Folders,
+    create_file,
+    open_for_reading,
+    unlink_if_there,
+)
 
 REGISTER_FILE = "tombstones.jsonl"
+DRAFT = f"{REGISTER_FILE}.part"
 
 LINE_BYTES = 16 * 1024
 TAIL_BYTES = 64 * 1024
@@ -49,6 +56,23 @@ def append(folders: Folders, entries: Sequence[Entry]) -> None:
         os.fsync(folder_fd)
 
 
+def sift(folders: Folders, is_kept: Callable[[Entry], bool]) -> None:
+    """Write it anew with those lines only; whole before or after, whenever this is killed."""
+    with folders.opened((STATE_FOLDER,)) as folder_fd:
+        unlink_if_there(DRAFT, folder_fd)
+        with os.fdopen(create_file(DRAFT, folder_fd), "wb") as file:
+            reach(Step.REGISTER_WRITE)
+            file.writelines(
+                line_of(each) for each in read(folders, is_lenient=True) if is_kept(each)
+            )
+            file.flush()
+            reach(Step.REGISTER_SYNC)
+            os.fsync(file.fileno())
+        os.rename(DRAFT, REGISTER_FILE, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+        reach(Step.REGISTER_SYNC)
+        os.fsync(folder_fd)
+
+
 def _open(folder_fd: int) -> int:
     flags = os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with suppress(FileNotFoundError):
@@ -72,6 +96,13 @@ def exists(folders: Folders) -> bool:
         os.stat(REGISTER_FILE, dir_fd=folder_fd, follow_symlinks=False)
         return True
     return False
+
+
+def size(folders: Folders) -> int:
+    """Of the file in bytes; 0 where there is none."""
+    with suppress(FileNotFoundError), folders.opened((STATE_FOLDER,)) as folder_fd:
+        return os.stat(REGISTER_FILE, dir_fd=folder_fd, follow_symlinks=False).st_size
+    return 0
 
 
 def read(folders: Folders, *, is_lenient: bool = False) -> Iterator[Entry]:

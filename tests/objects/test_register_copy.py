@@ -54,6 +54,7 @@ def lines(*numbers: int) -> Sequence[register.Entry]:
 def opened(bucket: FolderBucket, folders: Folders) -> RegisterCopy:
     """Open a copy."""
     copy = RegisterCopy(bucket, folders)  # type: ignore[arg-type]  # a fake of the whole interface
+    copy.learn()
     copy.open()
     return copy
 
@@ -226,9 +227,11 @@ async def test_a_rebuild_that_would_forget_is_refused(tmp_path: Path) -> None:
         # What it means comes true now, perhaps at night: it is said once more.
         cloud.erased.clear()
         reminders = [summary_of(await cloud.download("--limit", "1"))["notes"] for _ in range(2)]
-        assert [len(each) for each in reminders] == [1, 0]
-        assert "may be fetched again" in reminders[0][0]
-        assert f"bulkaudio purge {cloud.state} --ids FILE --yes" in reminders[0][0]
+        assert [len(each) for each in reminders] == [2, 0]
+        # The part that was left had told of the tombstone.
+        assert "lacks 1 erased conversation" in reminders[0][0]
+        assert "may be fetched again" in reminders[0][1]
+        assert f"bulkaudio purge {cloud.state} --ids FILE --yes" in reminders[0][1]
 
 
 async def test_quiet_hides_no_reminder(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class Manifest:
 
     async def open(self) -> None:
         """
-        Find the place to go on from.
+        Find the place to go on from, and bring the register what only its copy knows.
 
         Raises:
             ArchiveBusyError: Somebody else has written here since.
@@ -125,6 +125,7 @@ class Manifest:
             # Somebody removed parts, or what makes them count. What they told is here.
             mark = replace(mark, standing=Standing.SPOILT)
         self._mark = mark
+        await self.run(self.copy.learn)
 
     async def claim(self, *, is_anew: bool = False) -> None:
         """
@@ -136,7 +137,7 @@ class Manifest:
         Raises:
             ArchiveBusyError: Somebody else does.
         """
-        await self.run(self.copy.open)
+        await self.run(lambda: self.copy.open(is_anew=is_anew))
         if is_anew or self._mark.standing is Standing.SPOILT:
             await self.renew()
         else:

@@ -38,6 +38,8 @@ class RegisterCopy:
     """
     Keeps the copy of one archive; under its lock, and after nobody else was found to write there.
 
+    First `learn`, then `open`, and from then on `keep_up`.
+
     Attributes:
         lines: Of the register, as far as they are copied.
     """
@@ -51,15 +53,28 @@ class RegisterCopy:
     _lines_before: int = field(default=0, init=False)
     _size: int = field(default=0, init=False)
     """Of that segment, as it is in the bucket."""
+    _is_copied: bool = field(default=False, init=False)
+    """Nothing was lacking when it was looked at."""
 
-    def open(self) -> None:
-        """Make both whole: bring the register what only the copy knows, then the other way."""
+    def learn(self) -> None:
+        """Bring the register what only the copy knows."""
         there = segments(self.bucket)
-        if self._is_whole(there):
-            return
-        if there:
+        self._is_copied = self._is_whole(there)
+        if there and not self._is_copied:
             take_in(self.bucket, self.folders, digests(self.folders))
+
+    def open(self, *, is_anew: bool = False) -> None:
+        """
+        Bring the copy what only the register knows.
+
+        Args:
+            is_anew: The register has not only grown since `learn`.
+        """
+        if self._is_copied and not is_anew:
+            self.keep_up()
+            return
         self._number, self._at, self._lines_before = 1, 0, 0
+        there = segments(self.bucket)
         for number, text in self._cut():
             if self._is_lacking(number, text, there):
                 self._write(number, text)

@@ -74,7 +74,20 @@ class ObjectStore(ObjectReader):
         """Prove by a small object that this bucket can be written; raises `StorageError`."""
         self.notes = (await self._run(self._bucket.probe)).notes
 
-    async def begin(self, journal: Journal, *, is_anew: bool = False) -> None:
+    async def join(self, journal: Journal) -> Manifest:
+        """
+        Find out how far the ledger is told there, and what the copy of the register knows; for `begin`.
+
+        Raises:
+            ArchiveBusyError: Somebody else writes to this archive.
+        """
+        folders = await self._desk.within(lambda each: each)
+        copy = RegisterCopy(self._bucket, folders)
+        manifest = Manifest(self._bucket, journal, folders, self._run_to_its_end, copy)
+        await manifest.open()
+        return manifest
+
+    async def begin(self, manifest: Manifest, *, is_anew: bool = False) -> None:
         """
         Share what the ledger knows from here on, beginning with what an earlier run did not.
 
@@ -84,10 +97,6 @@ class ObjectStore(ObjectReader):
         Raises:
             ArchiveBusyError: Somebody else writes to this archive.
         """
-        folders = await self._desk.within(lambda each: each)
-        copy = RegisterCopy(self._bucket, folders)
-        manifest = Manifest(self._bucket, journal, folders, self._run_to_its_end, copy)
-        await manifest.open()
         await manifest.claim(is_anew=is_anew)
         self._manifest = manifest
 

@@ -1,0 +1,228 @@
+"""A register that was lost or cut while the ledger is there: named, and written anew by the ledger."""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from bulkaudio.steps import Step
+from bulkaudio.stores import register
+from tests.erasing import WINDOW, asked_for, fill, polyai
+from tests.inside import Inside
+from tests.test_purge_interrupted import break_off
+from tests.wire import WireServer, in_thread
+
+Spoils = Callable[[Path], object]
+
+
+def cut(path: Path) -> None:
+    """Leave its first line, as a copy from an earlier day has it."""
+    path.write_text(path.read_text().splitlines(keepends=True)[0])
+
+
+def garble(path: Path) -> None:
+    """Change one letter of each line but the first."""
+    first, *others = path.read_text().splitlines(keepends=True)
+    path.write_text(first + "".join(line.replace("{", "[", 1) for line in others))
+
+
+SPOILS = {
+    "gone": Path.unlink,
+    "cut": cut,
+    "empty": lambda path: path.write_text(""),
+    "garbled": garble,
+}
+
+
+@pytest.fixture
+def server(inside: Inside) -> Iterator[WireServer]:
+    """Serve the calls that an archive was filled with; two are erased, and one is held."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+        for words in (("--id", "CA1"), ("--id", "CA2", "--direction", "user")):
+            assert inside.run("purge", inside.archive, "--yes", *words).code == 0
+        held = inside.run("hold", inside.archive, "add", "--id", "CA3", "--reason", "dispute 7")
+        assert held.code == 0
+        yield server
+
+
+def register_of(inside: Inside) -> Path:
+    """Return its path."""
+    return inside.archive / ".bulkaudio" / "tombstones.jsonl"
+
+
+def lose_ledger(inside: Inside) -> dict[str, object]:
+    """Lose it, make it anew, and return what that learnt."""
+    for path in (inside.archive / ".bulkaudio").glob("ledger.db*"):
+        path.unlink()
+    rebuilt = inside.run("rebuild", inside.archive, "--json")
+    assert rebuilt.code == 0, rebuilt.stderr
+    return rebuilt.summary
+
+
+def ledger_check(inside: Inside) -> str:
+    """Return how a diagnosis judges the ledger."""
+    checks = inside.run("doctor", "--out", inside.archive, "--json").summary["checks"]
+    [found] = [each["status"] for each in checks if each["name"] == "archive.ledger"]
+    return str(found)
+
+
+def nothing_is_forgotten(inside: Inside, server: WireServer) -> None:
+    """A ledger made anew knows what was erased, so that nothing of it is fetched, and what is held."""
+    learnt = lose_ledger(inside)
+    assert (
+        learnt["erased_conversations"],
+        learnt["held_conversations"],
+        learnt["erasures_known"],
+    ) == (2, 1, True)
+    server.heads.clear()
+    fill(inside)
+    assert asked_for(server) == set()
+    held = inside.run("hold", inside.archive, "list", "--json").summary["holds"]
+    assert [(each["id"], each["reason"]) for each in held] == [("CA3", "dispute 7")]
+    refused = inside.run("purge", inside.archive, "--id", "CA3", "--yes")
+    assert refused.code == 3
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+def test_verify_names_it_and_repairs_it(inside: Inside, server: WireServer, spoil: Spoils) -> None:
+    """Exit 7 with how much of what is lacking; nothing is changed without --repair."""
+    whole = inside.run("verify", inside.archive, "--json")
+    assert (whole.code, whole.summary["manifest_faults"]) == (0, [])
+    path = register_of(inside)
+    spoil(path)
+    before = path.read_bytes() if path.exists() else None
+    assert ledger_check(inside) == (
+        "ok" if path.exists() and spoil is not SPOILS["empty"] else "warn"
+    )
+    found = inside.run("verify", inside.archive, "--json")
+    assert found.code == 7
+    lacking, *spoilt = found.summary["manifest_faults"]
+    assert lacking.startswith("tombstones.jsonl lacks ")
+    assert "1 held conversation" in lacking
+    assert spoilt == (["4 lines of tombstones.jsonl cannot be read"] if spoil is garble else [])
+    page = inside.run("verify", inside.archive)
+    assert page.code == 7
+    assert "--repair" in page.stdout
+    assert (path.read_bytes() if path.exists() else None) == before
+    repaired = inside.run("verify", inside.archive, "--repair", "--json")
+    assert (repaired.code, repaired.summary["manifest_told_anew"]) == (0, True)
+    assert ledger_check(inside) == "ok"
+    again = inside.run("verify", inside.archive, "--json")
+    assert (again.code, again.summary["manifest_faults"]) == (0, [])
+    nothing_is_forgotten(inside, server)
+
+
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+def test_a_run_writes_it_anew_and_says_so(
+    inside: Inside, server: WireServer, spoil: Spoils
+) -> None:
+    """Nobody has to have looked before the ledger is lost as well."""
+    spoil(register_of(inside))
+    done = inside.download(*WINDOW)
+    assert done.code == 0
+    assert "tombstones.jsonl lacks " in done.stderr
+    assert "lacks" not in inside.download(*WINDOW).stderr
+    # By now the ledger remembers how large it was.
+    assert ledger_check(inside) == "ok"
+    whole = register_of(inside).read_bytes()
+    cut(register_of(inside))
+    assert ledger_check(inside) == "warn"
+    register_of(inside).write_bytes(whole)
+    nothing_is_forgotten(inside, server)
+
+
+@pytest.mark.usefixtures("server")
+def test_what_is_written_anew_is_what_the_ledger_knows(inside: Inside) -> None:
+    """Starts, first sights and the time of the erasure; who ordered it, no ledger keeps."""
+    path = register_of(inside)
+    before = [json.loads(line) for line in path.read_text().splitlines()]
+    path.unlink()
+    assert inside.run("verify", inside.archive, "--repair").code == 0
+    after = [json.loads(line) for line in path.read_text().splitlines()]
+    kinds = [next(kind for kind in ("purged", "held", "cleaned") if kind in line) for line in after]
+    assert kinds == ["purged", "purged", "held", "cleaned"]
+    old = {line["purged"]: line for line in before if "purged" in line}
+    for line in after[:2]:
+        told = old[line["purged"]]
+        assert (line["is_whole"], line["recordings"]) == (told["is_whole"], told["recordings"])
+        assert told["at"] <= line["at"] <= before[-1]["at"]
+        assert line["who"] == "not known"
+    assert after[2] == before[-1]
+
+
+@pytest.mark.usefixtures("server")
+def test_a_released_hold_stays_released(inside: Inside) -> None:
+    """The register's last word on a call counts, and the ledger's is the same."""
+    for action in ("remove", "add", "remove"):
+        assert inside.run("hold", inside.archive, action, "--id", "CA3").code == 0
+    assert inside.run("verify", inside.archive).code == 0
+    path = register_of(inside)
+    lines = path.read_text()
+    assert inside.download(*WINDOW).code == 0
+    assert path.read_text() == lines
+    path.unlink()
+    assert inside.download(*WINDOW).code == 0
+    assert lose_ledger(inside)["held_conversations"] == 0
+
+
+def test_an_interrupted_erasure_goes_on_as_it_was_ordered(inside: Inside) -> None:
+    """Also where the ledger is lost after the register was written anew."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+        break_off(inside)
+        register_of(inside).unlink()
+        looked = inside.run("purge", inside.archive, "--id", "CA4")
+        assert looked.code == 0
+        assert not register_of(inside).exists()
+        assert inside.run("verify", inside.archive, "--repair").code == 0
+        learnt = lose_ledger(inside)
+        assert learnt["condemned"]
+        done = inside.download(*WINDOW)
+        assert done.code == 0
+        assert done.summary["erasure_finished"]["reason"] == "case 17"
+        assert set(done.summary["erasure_finished"]["ids"]) <= {"CA1", "CA3"}
+
+
+@pytest.mark.usefixtures("server")
+def test_a_purge_completes_the_register_first(inside: Inside) -> None:
+    """What it adds is behind all that was known before."""
+    register_of(inside).unlink()
+    assert inside.run("purge", inside.archive, "--id", "CA4", "--yes").code == 0
+    learnt = lose_ledger(inside)
+    assert (learnt["erased_conversations"], learnt["held_conversations"]) == (3, 1)
+
+
+def test_a_disk_that_fails_meanwhile(
+    inside: Inside, server: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whichever step: what is there is whole lines, and the next opening completes them."""
+    path, reached, number = register_of(inside), 0, 0
+
+    def fail(step: Step) -> None:
+        nonlocal reached
+        del step
+        reached += 1
+        if reached == number:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    garble(path)
+    spoilt = path.read_bytes()
+    codes: list[int] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(register, "reach", fail)
+        while not codes or codes[-1]:
+            path.write_bytes(spoilt)
+            reached, number = 0, number + 1
+            codes.append(inside.run("verify", inside.archive, "--repair").code)
+            assert all(line.endswith("}") for line in path.read_text().splitlines())
+            assert path.read_text().endswith("\n")
+    assert set(codes[:-1]) == {6}
+    assert len(codes) > 10
+    assert not [each.name for each in path.parent.iterdir() if each.name.endswith(".part")]
+    nothing_is_forgotten(inside, server)
