@@ -25,6 +25,7 @@ from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.rows import text_of
 from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN, REGISTER_PIN
 from bulkaudio.naming import Layout
+from bulkaudio.registered import complete
 from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
 from bulkaudio.stores.address import argument_of, write_address
 from bulkaudio.stores.archive import ArchiveStore
@@ -112,6 +113,8 @@ async def _pins_of(
             pins.pop(name, None)
         check_pins(pins, path)
         mark = await ledger.journal.last_mark()
+        if elsewhere is None and is_forced:
+            await _tell(ledger, path.parent.parent)
     except LedgerError as error:
         if is_damage(error) or is_forced:
             return {}
@@ -121,6 +124,15 @@ async def _pins_of(
     if has_saved and not is_forced:
         raise await asyncio.to_thread(_whole, path, elsewhere, mark)
     return pins
+
+
+async def _tell(ledger: Ledger, root: Path) -> None:
+    """Let the register know what this ledger does, before another one learns from it."""
+    store = await LocalStore.open(root, layout=Layout.parse(DEFAULT_LAYOUT))
+    try:
+        await complete(ledger, store, is_freeing=True)
+    finally:
+        await store.aclose()
 
 
 def _whole(path: Path, elsewhere: Elsewhere | None, mark: str | None) -> UsageError:

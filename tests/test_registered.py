@@ -198,6 +198,18 @@ def test_a_purge_completes_the_register_first(inside: Inside) -> None:
     assert (learnt["erased_conversations"], learnt["held_conversations"]) == (3, 1)
 
 
+@pytest.mark.parametrize("spoil", SPOILS.values(), ids=SPOILS)
+def test_a_ledger_that_is_replaced_tells_first(
+    inside: Inside, server: WireServer, spoil: Spoils
+) -> None:
+    """Who makes a whole one anew by force means its rows, and no hold."""
+    spoil(register_of(inside))
+    forced = inside.run("rebuild", "--force", inside.archive, "--json")
+    assert forced.code == 0
+    assert forced.summary["held_conversations"] == 1
+    nothing_is_forgotten(inside, server)
+
+
 def test_a_disk_that_fails_meanwhile(
     inside: Inside, server: WireServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
