@@ -25,7 +25,7 @@ from bulkaudio.registered import complete, lacking
 from bulkaudio.settings import Elsewhere
 from bulkaudio.stores.address import words_for, write_address
 from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
-from bulkaudio.stores.disk import STATE_FOLDER, translated
+from bulkaudio.stores.disk import LEDGER_FILE, STATE_FOLDER, translated
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock, Glimpse
 from bulkaudio.stores.opening import (
@@ -39,8 +39,6 @@ from bulkaudio.stores.reading import LocalReader
 
 if TYPE_CHECKING:
     from bulkaudio.stores.objects.store import ObjectStore
-
-LEDGER_FILE = "ledger.db"
 
 
 class SeenArchive:

@@ -7,7 +7,6 @@ key before the disk, and all of them before the first request.
 
 import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -45,6 +44,7 @@ from bulkaudio.settings import (
     ClusterWish,
     DownloadRequest,
     ListingQuery,
+    Place,
     ReportWish,
     RunOptions,
     Selection,
@@ -137,14 +137,26 @@ async def check_beginning(request: DownloadRequest, region: str | None) -> bool:
     try:
         _check_first(request, region)
     except UsageError as lacking:
-        # Only a nightly line leaves this out. Who cannot ask the store has set nothing up yet.
-        with suppress(NoCredentialsError):
-            await check_unclaimed(place.out, place.elsewhere, is_patient=False)
-            if place.elsewhere is not None:
-                text = f"{lacking.message}; at {place.elsewhere.url} there is no archive yet"
-                raise UsageError(text, fix=lacking.fix) from None
-        raise
+        # Only a nightly line leaves this out.
+        raise await _lacking(lacking, place) from None
     return True
+
+
+async def _lacking(lacking: UsageError, place: Place) -> UsageError:
+    """Say what a first run lacks, if it is one; raises what `check_beginning` does."""
+    if place.elsewhere is None:
+        return lacking
+    try:
+        await check_unclaimed(place.out, place.elsewhere, is_patient=False)
+    except NoCredentialsError as keyless:
+        # Mostly nothing is set up yet; where an archive remembers the rest, this is what is amiss.
+        return UsageError(
+            f"{lacking.message}; whether there is one at {place.elsewhere.url}, nobody could ask: "
+            f"{keyless.message}",
+            fix=f"{keyless.fix}; in a first run, {lacking.fix}",
+        )
+    text = f"{lacking.message}; at {place.elsewhere.url} there is no archive yet"
+    return UsageError(text, fix=lacking.fix)
 
 
 def _check_first(request: DownloadRequest, region: str | None) -> None:

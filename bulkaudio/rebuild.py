@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from bulkaudio.archive import LEDGER_FILE, is_archive
+from bulkaudio.archive import is_archive
 from bulkaudio.errors import LedgerError, UsageError
 from bulkaudio.found import Progress, Report, Survey
 from bulkaudio.identity import check_pins
@@ -27,8 +27,10 @@ from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN, REGISTER_PIN
 from bulkaudio.naming import Layout
 from bulkaudio.registered import complete
 from bulkaudio.settings import DEFAULT_LAYOUT, Elsewhere
+from bulkaudio.stores import register
 from bulkaudio.stores.address import argument_of, write_address
 from bulkaudio.stores.archive import ArchiveStore
+from bulkaudio.stores.disk import LEDGER_FILE
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
 from bulkaudio.stores.opening import find_elsewhere, is_unused, look_over, open_elsewhere
@@ -178,6 +180,9 @@ async def _fill(
         await ledger.pin(pins)
         if elsewhere is None:
             store: ArchiveStore = await LocalStore.open(root, layout=survey.layout)
+            # Nor where an earlier one had not known, and no run has said so yet.
+            is_lost = await store.within(register.may_be_lost)
+            survey.is_register_whole = not (is_lost or pins.get(FORGOTTEN_PIN))
         else:
             store = await open_elsewhere(root, elsewhere, survey.layout)
         stack.push_async_callback(store.aclose)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from bulkaudio.archive import LEDGER_FILE
 from bulkaudio.assembly import connection_of, find_keys, gate_of, require
 from bulkaudio.conduct import slots_of
 from bulkaudio.errors import UsageError
@@ -24,7 +23,7 @@ from bulkaudio.remember import LISTING_PIN, Choices, choose
 from bulkaudio.retry import Limits
 from bulkaudio.settings import Connection, DownloadRequest
 from bulkaudio.sources.listing import ListingMeans, ListingSource
-from bulkaudio.stores.disk import STATE_FOLDER
+from bulkaudio.stores.disk import LEDGER_FILE, STATE_FOLDER
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.windows import day_of
 

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from bulkaudio.archive import LEDGER_FILE
 from bulkaudio.errors import ArchiveBusyError
 from bulkaudio.ledger.glance import glance
 from bulkaudio.settings import Elsewhere
-from bulkaudio.stores.disk import STATE_FOLDER
+from bulkaudio.stores.disk import LEDGER_FILE, STATE_FOLDER
 from bulkaudio.stores.lock import Glimpse
 from bulkaudio.stores.opening import look_over
 

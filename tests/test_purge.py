@@ -497,6 +497,8 @@ def test_a_ledger_of_before(inside: Inside) -> None:
     path = inside.archive / ".bulkaudio" / "ledger.db"
     as_of_version_1(path)
     assert inside.run("status", inside.archive).code == 0
+    looked = inside.run("doctor", "--out", inside.archive, "--json").summary["checks"]
+    assert ("archive.ledger", "ok") in [(each["name"], each["status"]) for each in looked]
     assert not list(path.parent.glob("*.bak")), "a look migrates a copy of its own"
     assert inside.run("verify", "--repair", inside.archive).code == 0
     assert ledger_rows(inside.archive) == before

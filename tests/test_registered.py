@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -208,6 +209,24 @@ def test_a_ledger_that_is_replaced_tells_first(
     assert forced.code == 0
     assert forced.summary["held_conversations"] == 1
     nothing_is_forgotten(inside, server)
+
+
+def test_a_state_folder_that_is_gone_takes_it_along(inside: Inside, server: WireServer) -> None:
+    """A rebuild says so, and the next run; a ledger alone that is gone means nothing of the kind."""
+    folder = inside.archive / ".bulkaudio"
+    for _ in range(2):
+        # Also where it was tried before, and has left a folder.
+        shutil.rmtree(folder)
+        folder.mkdir()
+        rebuilt = inside.run("rebuild", inside.archive, "--json")
+        assert (rebuilt.code, rebuilt.summary["erasures_known"]) == (0, False)
+    again = inside.run("rebuild", inside.archive, "--force")
+    assert "may be forgotten" in again.stdout
+    notes = [str(inside.download(*WINDOW).summary["notes"]) for _ in range(2)]
+    assert ["may be fetched again" in each for each in notes] == [True, False]
+    (folder / "tombstones.jsonl").unlink(missing_ok=True)
+    assert lose_ledger(inside)["erasures_known"] is True
+    del server
 
 
 def test_a_disk_that_fails_meanwhile(

@@ -5,14 +5,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bulkaudio.archive import LEDGER_FILE, is_archive
+from bulkaudio.archive import is_archive
 from bulkaudio.errors import ArchiveBusyError, LedgerError, LocalError
 from bulkaudio.identity import check_pins
 from bulkaudio.ledger.faults import missing
 from bulkaudio.ledger.glance import Contents, Glance, glance, is_there
 from bulkaudio.model import Direction
 from bulkaudio.registered import is_short
-from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, storage_error, unmakeable
+from bulkaudio.stores.disk import (
+    LEDGER_FILE,
+    SIDECAR_FOLDER,
+    STATE_FOLDER,
+    storage_error,
+    unmakeable,
+)
 from bulkaudio.stores.lock import Glimpse
 from bulkaudio.stores.reading import is_empty, register_size
 from bulkaudio.stores.trial import (

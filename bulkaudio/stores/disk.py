@@ -17,6 +17,8 @@ from bulkaudio.naming import file_stem, printable
 from bulkaudio.steps import Step, reach
 
 STATE_FOLDER = ".bulkaudio"
+LEDGER_FILE = "ledger.db"
+STATUS_FILE = "status.json"
 TEMPORARY_FOLDER = "tmp"
 SIDECAR_FOLDER = "metadata"
 FOLDER_MODE = 0o700

@@ -17,14 +17,12 @@ from pathlib import Path, PurePosixPath
 from bulkaudio.model import Direction, Outcome, Recording, Status
 from bulkaudio.naming import conversation_id_of
 from bulkaudio.steps import Step, reach
-from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, Folders, sidecar_path
+from bulkaudio.stores.disk import SIDECAR_FOLDER, STATE_FOLDER, STATUS_FILE, Folders, sidecar_path
 from bulkaudio.stores.recovery import DAMAGED_FOLDER
 
 _ASIDE = re.compile(
     rf"(?P<stem>.+)\.(?P<direction>{'|'.join(Direction)})\.[0-9]{{8}}T[0-9]{{12}}Z(?:\.[0-9]+)?\.wav"
 )
-
-STATUS_FILE = "status.json"
 
 LEDGER_COPIES = re.compile(r"ledger\.db\.(?:.+\.bak|.+\.old|new)(?:-wal|-shm|-journal)?")
 """Copies of older ledgers: of before a migration, moved aside by `rebuild`, or half made by it."""

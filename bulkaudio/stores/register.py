@@ -18,7 +18,9 @@ from typing import Any
 from bulkaudio.errors import StorageError
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores.disk import (
+    LEDGER_FILE,
     STATE_FOLDER,
+    STATUS_FILE,
     Folders,
     create_file,
     open_for_reading,
@@ -27,6 +29,8 @@ from bulkaudio.stores.disk import (
 
 REGISTER_FILE = "tombstones.jsonl"
 DRAFT = f"{REGISTER_FILE}.part"
+
+_TRACES = frozenset({REGISTER_FILE, STATUS_FILE, LEDGER_FILE})
 
 LINE_BYTES = 16 * 1024
 TAIL_BYTES = 64 * 1024
@@ -96,6 +100,12 @@ def exists(folders: Folders) -> bool:
         os.stat(REGISTER_FILE, dir_fd=folder_fd, follow_symlinks=False)
         return True
     return False
+
+
+def may_be_lost(folders: Folders) -> bool:
+    """Whether nothing is left of what runs leave beside recordings: it may have been there, too."""
+    with folders.opened((STATE_FOLDER,)) as folder_fd, os.scandir(folder_fd) as entries:
+        return not any(entry.name in _TRACES for entry in entries)
 
 
 def size(folders: Folders) -> int:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.forked import Order, run_forked
 from tests.objects.desk import ADDRESS, Desk, has, line_of
 
 ENDPOINT = "http://127.0.0.1:9"
@@ -27,6 +28,18 @@ async def test_a_first_run_that_lacks_something(
         summary = line_of(ended)
         assert (summary["store"], summary["archive"]) == (ADDRESS, str(desk.usual))
         assert not desk.usual.exists()
+
+
+@pytest.mark.parametrize("command", ["download", "plan"])
+async def test_nobody_can_ask_without_credentials(tmp_path: Path, command: str) -> None:
+    """A first run, or a nightly line that lost its state and its credentials: both fixes are named."""
+    env = {"HOME": str(tmp_path), "AWS_METADATA_ENDPOINT": ENDPOINT}
+    order = Order(arguments=(command, "--out", ADDRESS), env=env, cwd=tmp_path)
+    ended = await run_forked(order)
+    assert ended.code == 2, ended.stderr
+    assert f"whether there is one at {ADDRESS}, nobody could ask: " in ended.stderr
+    assert "no credentials were found\nFix: set AWS_ACCESS_KEY_ID" in ended.stderr
+    assert "in a first run, add --region" in ended.stderr
 
 
 LOOKS = (
