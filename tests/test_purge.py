@@ -434,6 +434,9 @@ def test_a_damaged_register_is_never_read_over(inside: Inside) -> None:
     assert statuses(inside.archive, "CA2") == ALL_PURGED
     page = inside.run("rebuild", "--force", inside.archive)
     assert "may be forgotten" in page.stdout
+    quiet = inside.run("rebuild", "--force", "--quiet", inside.archive)
+    assert (quiet.code, quiet.stdout) == (0, "")
+    assert "may be forgotten" in quiet.stderr
     with in_thread(WireServer(polyai())) as server:
         inside.reach(server)
         notes = [inside.download(*WINDOW).summary["notes"] for _ in range(2)]

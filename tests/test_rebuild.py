@@ -403,6 +403,12 @@ async def test_the_page_tells_a_person_what_to_do(tmp_path: Path) -> None:
     assert "--region" in done.stdout
     ledger_of(root).unlink()
     quiet = await run("rebuild", root, "-q", env=environment(), cwd=tmp_path)
+    assert (quiet.code, quiet.stdout) == (0, "")
+    assert quiet.stderr.count("may be forgotten") == quiet.stderr.count("\n") == 1
+    # Of what a run has left, the ledger alone is gone.
+    (root / ".bulkaudio" / "status.json").touch()
+    ledger_of(root).unlink()
+    quiet = await run("rebuild", root, "-q", env=environment(), cwd=tmp_path)
     assert (quiet.code, quiet.stdout, quiet.stderr) == (0, "", "")
 
 

@@ -40,7 +40,12 @@ class RebuildOptions:
     ] = False
     json: Annotated[bool, Parameter(negative="", help="Print one line of JSON.")] = False
     quiet: Annotated[
-        bool, Parameter(alias="-q", negative="", help="Print nothing unless damage is found.")
+        bool,
+        Parameter(
+            alias="-q",
+            negative="",
+            help="Print nothing unless damage is found, or what was erased may be forgotten.",
+        ),
     ] = False
     progress: ProgressOption = "auto"
     state_dir: StateDirOption = None
@@ -67,7 +72,9 @@ def rebuild(
     import asyncio
 
     from bulkaudio.cli.endings import told
-    from bulkaudio.cli.rebuilt import Rebuilt, rebuild_view
+    from bulkaudio.cli.rebuilt import FORGOTTEN, Rebuilt, rebuild_view
+    from bulkaudio.events import Noted
+    from bulkaudio.observe.log_events import LogEvents
     from bulkaudio.observe.logs import LogOptions, logging_to
     from bulkaudio.observe.progress import Show, progress
     from bulkaudio.observe.terminal import console
@@ -88,6 +95,8 @@ def rebuild(
                 on_progress=view.see,
             )
         )
+        if options.quiet and not report.is_register_whole:
+            LogEvents()(Noted(text=FORGOTTEN, is_grave=True))
     told()
     rebuilt = Rebuilt(archive=root, report=report)
     if options.json:

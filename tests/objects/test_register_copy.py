@@ -242,8 +242,12 @@ async def test_quiet_hides_no_reminder(tmp_path: Path) -> None:
             if f"{STATE_FOLDER}/" in name:
                 desk.bucket().spoil(name, None)
         shutil.rmtree(desk.usual)
+        forgotten = "What was erased or held here before may be forgotten"
         ended = await desk.well("rebuild", ADDRESS, "--force")
-        assert has(ended.stdout, "What was erased or held here before may be forgotten")
+        assert has(ended.stdout, forgotten)
+        assert ended.stderr == ""
+        ended = await desk.well("rebuild", ADDRESS, "--force", "--quiet")
+        assert (ended.stdout, forgotten in ended.stderr) == ("", True)
         said = [(await desk.download("--quiet")).stderr for _ in range(2)]
         assert "may be fetched again" in said[0]
         assert f"bulkaudio purge {ADDRESS} --ids FILE --yes" in said[0]
