@@ -54,7 +54,7 @@ def likely_place(
         return place_of(out, state_dir, environ) if out else (Path(), None)
     except UsageError:
         # Not repeated: people paste addresses with their keys in them.
-        return Path() if "://" in (out or "") else Path(out or ""), None
+        return Path(out or "") if _is_folder(out or "") else Path(), None
 
 
 def state_folder(text: str, environ: Mapping[str, str] = os.environ) -> Path:
@@ -62,15 +62,25 @@ def state_folder(text: str, environ: Mapping[str, str] = os.environ) -> Path:
     Return the folder of an archive that is there, for commands that are given nothing else.
 
     Raises:
-        UsageError: It is an address, and there is no archive.
+        UsageError: It is an address, and there is no archive; or one that cannot be used.
         LedgerError: There is one, or nobody can tell, and this machine has no ledger of it.
     """
-    if "://" not in text:
+    if _is_folder(text):
         return Path(text)
     root, elsewhere = place_of(text, environ.get(STATE_DIR), environ)
     if elsewhere is not None and not (root / ".bulkaudio" / "ledger.db").exists():
         raise _unknown(root, elsewhere)
     return root
+
+
+def _is_folder(text: str) -> bool:
+    """Whether it is the name of a folder, and no attempt at an address."""
+    from bulkaudio.object_url import ObjectUrl
+
+    try:
+        return ObjectUrl.parse(text) is None
+    except UsageError:
+        return False
 
 
 def _unknown(root: Path, elsewhere: "Elsewhere") -> BulkAudioError:

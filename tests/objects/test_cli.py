@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.inside import Inside
 from tests.objects.desk import ADDRESS, Desk, has, line_of
 
 ENDPOINT = "http://127.0.0.1:9"
@@ -140,6 +141,40 @@ async def test_what_cannot_be_is_refused_in_words(
         assert "SECRET" not in ended.stderr
         assert desk.asked() == 0
         assert not desk.bucket().objects()
+
+
+SLASH = "lacks its two slashes"
+SLIPS = [
+    ("status s3:/recordings/calls", SLASH),
+    ("verify gs:/recordings/calls", SLASH),
+    ("gaps S3:/recordings/calls", SLASH),
+    ("report az:recordings/calls", SLASH),
+    ("export s3:/recordings/calls", SLASH),
+    ("rebuild s3:/recordings/calls", SLASH),
+    ("purge s3:/recordings/calls --id CA1", SLASH),
+    ("hold s3:/recordings/calls list", SLASH),
+    ("plan --out s3:/KEY:SECRET@recordings/calls", SLASH),
+    ("download --json --out s3:/KEY:SECRET@recordings/calls", SLASH),
+    ("status s3:/KEY:SECRET@recordings/calls", SLASH),
+    ("status http://KEY:SECRET@recordings/calls", "cannot be kept at http://"),
+]
+
+
+@pytest.mark.parametrize(("line", "said"), SLIPS)
+def test_an_address_with_one_slash_is_no_folder(inside: Inside, line: str, said: str) -> None:
+    """Every command says the same of it, and repeats nothing that was pasted."""
+    ended = inside.run(*line.split())
+    assert ended.code == 2, ended.stderr
+    assert said in ended.stderr
+    assert "SECRET" not in ended.stderr + ended.stdout
+
+
+def test_a_folder_may_have_such_a_name(inside: Inside) -> None:
+    """Named as the fix says, or with what no address begins with."""
+    for name in ("./s3:calls", f"{inside.folder}/s3:/calls", "calls/s3://calls"):
+        ended = inside.run("status", name)
+        assert ended.code == 2
+        assert "is not an archive of bulkaudio" in ended.stderr
 
 
 async def test_a_state_folder_is_of_one_address(tmp_path: Path) -> None:
