@@ -272,3 +272,26 @@ def test_purging_it_again_takes_what_came_back(inside: Inside) -> None:
         kept = {path.parent.name for path in copy_of(inside, "CA2")}
         assert kept == {"combined", "agent", "metadata"}
         assert verified(inside).code == 0
+
+
+def test_what_was_erased_before_may_be_there_again(inside: Inside) -> None:
+    """Who only looks hears which command looks for it; who erases hears what was found."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+        backup = copy_of(inside, "CA1")
+        erase(inside, "--id", "CA1", "--id", "CA2")
+        bring_back(backup)
+        both = inside.run("purge", inside.archive, "--id", "CA1", "--id", "CA2")
+        assert "Nothing to erase." in both.stdout
+        said = " ".join(both.stdout.split())
+        assert (
+            "2 conversations erased before; whether anything of them is there again, this tells: "
+            f"bulkaudio verify {inside.archive}"
+        ) in said
+        one = inside.run("purge", inside.archive, "--id", "CA2")
+        assert "1 conversation erased before; whether anything of it is there again" in one.stdout
+        assert all(path.exists() for path in backup)
+        done = inside.run("purge", inside.archive, "--id", "CA2", "--yes")
+        assert "1 conversation erased before." in done.stdout
+        assert "verify" not in done.stdout

@@ -21,7 +21,7 @@ from bulkaudio.observe.outlets import replacing
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, plural
-from bulkaudio.stores.address import store_of
+from bulkaudio.stores.address import argument_of, store_of
 from bulkaudio.version import __version__
 
 SCHEMA = "bulkaudio.purge/1"
@@ -214,11 +214,17 @@ class Receipt:
                 )
 
     def _already_words(self) -> str:
-        text = f"{plural(self.report.already, 'conversation')} erased before."
+        already = self.report.already
+        text = f"{plural(already, 'conversation')} erased before"
+        if not self.job.wish.is_acting:
+            return (
+                f"{text}; whether anything of {'it' if already == 1 else 'them'} is there again, this "
+                f"tells: bulkaudio verify {argument_of(self.job.archive)}"
+            )
         files = self.report.came_back.recordings + self.report.came_back.metadata
         if not files:
-            return text
-        return f"{text} {plural(files, 'file')} of these had come back, and are erased again."
+            return f"{text}."
+        return f"{text}. {plural(files, 'file')} of these had come back, and are erased again."
 
     def _resumed_lines(self) -> Iterator[Text]:
         """Tell of an interrupted erasure: that it is finished, or what of it is left."""
