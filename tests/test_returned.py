@@ -295,3 +295,8 @@ def test_what_was_erased_before_may_be_there_again(inside: Inside) -> None:
         done = inside.run("purge", inside.archive, "--id", "CA2", "--yes")
         assert "1 conversation erased before." in done.stdout
         assert "verify" not in done.stdout
+        [metadata] = [path for path in backup if path.suffix == ".json"]
+        assert inside.run("purge", inside.archive, "--id", "CA1", "--yes").code == 0
+        bring_back({metadata: backup[metadata]})
+        done = inside.run("purge", inside.archive, "--id", "CA1", "--yes")
+        assert "1 file of these had come back, and is erased again." in done.stdout

@@ -224,7 +224,7 @@ class Receipt:
         files = self.report.came_back.recordings + self.report.came_back.metadata
         if not files:
             return f"{text}."
-        return f"{text}. {plural(files, 'file')} of these had come back, and are erased again."
+        return f"{text}. {plural(files, 'file')} of these had come back, and {'is' if files == 1 else 'are'} erased again."
 
     def _resumed_lines(self) -> Iterator[Text]:
         """Tell of an interrupted erasure: that it is finished, or what of it is left."""
