@@ -673,3 +673,30 @@ def test_a_file_of_ids_that_is_not_there(inside: Inside) -> None:
         assert done.code == 2
         assert "nosuch.csv cannot be read" in done.stderr
         assert "--csv" not in done.stderr
+
+
+def test_files_of_a_call_that_nobody_knew_are_named(inside: Inside) -> None:
+    """Somebody put them there; that they would go, and that they are gone, is said like anything else."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+    strays = [inside.archive / "metadata" / "CA8.json", inside.archive / "user" / "CA8.wav"]
+    strays[0].write_text("{}")
+    dry = inside.run("purge", inside.archive, "--id", "CA8")
+    assert "To be erased: 1 metadata file of conversations not in this archive." in dry.stdout
+    done = inside.run("purge", inside.archive, "--id", "CA8", "--yes")
+    assert "Erased: 1 metadata file of conversations not in this archive." in done.stdout
+    assert "are not the archive's: erase them where they are" in " ".join(done.stdout.split())
+    for stray in strays:
+        stray.write_bytes(b"")
+    names = write_csv(inside.folder / "ids.csv", ["CA9", "CA7"])
+    for stray in strays:
+        stray.rename(stray.with_stem("CA7"))
+    done = inside.run("purge", inside.archive, "--ids", names, "--yes")
+    assert (
+        "Erased: 1 file of audio and 1 metadata file of conversations not in this archive."
+        in done.stdout
+    )
+    assert not list(inside.archive.rglob("CA7.*"))
+    nothing = inside.run("purge", inside.archive, "--id", "CA6", "--yes")
+    assert "Nothing to erase." in nothing.stdout

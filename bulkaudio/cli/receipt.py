@@ -202,7 +202,7 @@ class Receipt:
             yield Text(f"Receipt: {file}")
         if not is_acting and (report.conversations or report.unknown_count or report.resumed):
             yield Text("Nothing is erased yet: the same command with --yes does it, for good.")
-        elif is_acting and report.conversations:
+        elif is_acting and (report.conversations or self._strays()):
             yield Text(
                 "Logs, exports, backups, and reports and copies elsewhere are not the archive's: erase "
                 "them where they are."
@@ -240,9 +240,24 @@ class Receipt:
         if report.interruption is not None and not (resumed and not wish.is_acting):
             yield Text(words(report.interruption, self.job.archive), style="bold yellow")
 
+    def _strays(self) -> str:
+        """Say which files of unknown conversations went, where that is all there was."""
+        report = self.report
+        files = (
+            (report.removed.recordings, "file of audio", "files of audio"),
+            (report.metadata, "metadata file", None),
+        )
+        return " and ".join(plural(count, *words) for count, *words in files if count)
+
     def _headline(self) -> Text:
         report = self.report
+        word, style = (
+            ("Erased", "bold green") if self.job.wish.is_acting else ("To be erased", "bold")
+        )
         if not report.conversations:
+            if strays := self._strays():
+                text = f": {strays} of conversations not in this archive."
+                return Text(word, style=style).append(text)
             if report.resumed is not None:
                 return Text("Nothing to erase", style="bold").append(" but what the ledger tells.")
             return Text("Nothing to erase", style="bold").append(
@@ -250,9 +265,6 @@ class Receipt:
                 if self.job.before is not None and not report.held_count
                 else "."
             )
-        word, style = (
-            ("Erased", "bold green") if self.job.wish.is_acting else ("To be erased", "bold")
-        )
         text = (
             f": {plural(report.recordings, 'recording')} ({format_bytes(report.bytes)}) of "
             f"{plural(report.conversations, 'conversation')}"
