@@ -196,6 +196,25 @@ async def test_a_lost_manifest_forgets_no_erasure(tmp_path: Path, left: int) -> 
         assert (await cloud.rebuild()).code == 0
 
 
+@pytest.mark.parametrize("left", [1, 2])
+@pytest.mark.parametrize("word", ["manifest", ""], ids=["manifest", "register_too"])
+async def test_the_last_parts_alone_are_named(tmp_path: Path, word: str, left: int) -> None:
+    """They tell of nothing before them; but whoever looks there sees that they are there."""
+    async with Cloud.at(tmp_path) as cloud:
+        await cloud.erase_one()
+        hold = await cloud.run("hold", cloud.state, "add", "--id", cloud.simulator.calls.ids()[2])
+        assert hold.code == 0
+        kept = [str(part_path(place)) for place in cloud.shelf().told[-left:]]
+        for name in cloud.bucket.objects():
+            if f"{STATE_FOLDER}/{word}" in name and name not in kept:
+                cloud.bucket.spoil(name, None)
+        cloud.lose_state()
+        ended = await cloud.looked("rebuild", cloud.state)
+        assert ended.code == 6
+        only = f"of the manifest only {Path(kept[0]).name} is there"
+        assert (only if left == 1 else "0002.whole is missing") in ended.stderr
+
+
 async def test_a_lost_copy_is_told_anew(tmp_path: Path) -> None:
     """The manifest has the lines, too: nothing is wrong with such an archive."""
     async with Cloud.at(tmp_path) as cloud:

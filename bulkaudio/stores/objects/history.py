@@ -49,8 +49,7 @@ class History:
         self._copy = Reading.over(self.bucket)
         if not self._copy.faults:
             take_in(self.bucket, self.folders, known)
-        if self._copy.is_there and not self._shelf.told:
-            self.chain.faults.append("no part of the manifest is there")
+        self.chain.faults += _untold(self._shelf, has_copy=self._copy.is_there)
         if (unmarked := self._shelf.unmarked) is not None:
             self.chain.faults.append(missing_mark(unmarked))
         for place in self._shelf.told:
@@ -112,6 +111,18 @@ class History:
             register_bytes=0 if self._had_register else end,
             standing=Standing.WHOLE if is_whole else Standing.SPOILT,
         )
+
+
+def _untold(shelf: Shelf, *, has_copy: bool) -> Sequence[str]:
+    """Say what is wrong where no generation counts, for people."""
+    newest = shelf.newest
+    if shelf.told:
+        return ()
+    if newest is None:
+        return ("no part of the manifest is there",) if has_copy else ()
+    if len(shelf.places) > 1:
+        return (missing_mark(newest[0]),)
+    return (f"of the manifest only {part_path(newest).name} is there",)
 
 
 def shelf_of(bucket: Bucket) -> Shelf:
