@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bulkaudio.model import Outcome, Plan, Rejected
+from bulkaudio.model import FOUND_AGAIN, Outcome, Plan, Rejected
 from bulkaudio.quantities import plural
 
 
@@ -180,8 +180,13 @@ class ErasureFinished:
             if self.conversations
             else "the files were gone already, and the ledger's own was written anew"
         )
+        done, whose = (
+            ("Files of erased recordings had come back and were erased", "found")
+            if (self.reason or "").startswith(FOUND_AGAIN)
+            else ("An interrupted erasure was finished", "ordered")
+        )
         return (
-            f"An interrupted erasure was finished: {what}; ordered by {self.who} on "
+            f"{done}: {what}; {whose} by {self.who} on "
             f"{self.ordered_at:%Y-%m-%d at %H:%M:%SZ}.{held}"
         )
 

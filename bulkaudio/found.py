@@ -9,7 +9,7 @@ from bulkaudio.errors import UsageError
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.restoring import Sighting
 from bulkaudio.ledger.tombs import ORDER_PIN
-from bulkaudio.model import Audio, Direction, Outcome, Recording
+from bulkaudio.model import FOUND_AGAIN, Audio, Direction, Outcome, Recording
 from bulkaudio.naming import Layout, printable
 from bulkaudio.policy import Reason
 from bulkaudio.settings import DEFAULT_LAYOUT
@@ -90,7 +90,7 @@ class Survey:
     faults: tuple[str, ...] = ()
     is_register_whole: bool = True
     teller: tuple[str, datetime] | None = None
-    order: str = field(default_factory=lambda: Order.mine("found again by rebuild").to_json())
+    order: str = field(default_factory=lambda: Order.mine(f"{FOUND_AGAIN}rebuild").to_json())
     restored: Restored = field(default_factory=Restored)
     condemned: int = 0
     adopted: int = 0

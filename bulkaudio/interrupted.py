@@ -10,7 +10,10 @@ from bulkaudio.stores.address import argument_of
 
 def words(found: Interruption, archive: Path) -> str:
     """Say what may still be there, and which command finishes it."""
-    return f"An erasure was interrupted: {what(found)}. {fix(found, archive)}"
+    opening = (
+        "Files of erased recordings came back" if found.is_return else "An erasure was interrupted"
+    )
+    return f"{opening}: {what(found)}. {fix(found, archive)}"
 
 
 def what(found: Interruption) -> str:
@@ -27,9 +30,10 @@ def what(found: Interruption) -> str:
 def fix(found: Interruption, archive: Path) -> str:
     """Say what finishes it."""
     command = finishing(archive)
+    does = "erases them" if found.is_return else "finishes it"
     if found.held and found.held == found.conversations:
-        return f"When nobody holds them any more (hold remove), this finishes it: {command}"
-    return f"The next download finishes it, or: {command}"
+        return f"When nobody holds them any more (hold remove), this {does}: {command}"
+    return f"The next download {does}, or: {command}"
 
 
 def finishing(archive: Path) -> str:

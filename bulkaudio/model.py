@@ -7,6 +7,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, overload
 
+FOUND_AGAIN = "found again by "
+"""How the reason of an erasure begins that is none: files of erased recordings were there again."""
+
 
 class Direction(StrEnum):
     """Which side of the call a recording holds."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from bulkaudio.ledger.ledger import Ledger
-from bulkaudio.model import Outcome, Recording, Status
+from bulkaudio.model import FOUND_AGAIN, Outcome, Recording, Status
 from bulkaudio.stores.archive import ArchiveReader
 from bulkaudio.stores.disk import sidecar_path
 from bulkaudio.tombstones import Order
@@ -88,6 +88,11 @@ class Search:
             )
 
 
+def is_return(order: Order) -> bool:
+    """Whether nobody ordered it: files of what was erased before had been found there again."""
+    return (order.reason or "").startswith(FOUND_AGAIN)
+
+
 async def condemn(ledger: Ledger, found: Sequence[Returned]) -> int:
     """
     Note that they are to be erased, as what a killed erasure has left is.
@@ -95,7 +100,7 @@ async def condemn(ledger: Ledger, found: Sequence[Returned]) -> int:
     Returns:
         How many are going to be: of several files of one recording the first, and what lies beside.
     """
-    order = Order.mine("found again by verify").to_json()
+    order = Order.mine(f"{FOUND_AGAIN}verify").to_json()
     firsts = {
         (each.conversation_id, each.recording.direction): (each.recording, each.path)
         for each in reversed(found)

@@ -118,6 +118,39 @@ def test_metadata_alone_came_back(inside: Inside) -> None:
         assert not metadata.exists()
 
 
+def test_what_verify_found_is_no_interrupted_erasure(inside: Inside) -> None:
+    """Nothing had broken off, and so nothing is to be repeated: every sentence says what it was."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+        backup = copy_of(inside, "CA1")
+        erase(inside, "--id", "CA1")
+        for ending in ("purge", "download"):
+            bring_back(backup)
+            found = inside.run("verify", inside.archive, "--repair")
+            for look in (("status",), ("gaps",), ("purge", "--resume"), ("hold", "list")):
+                told = inside.run(look[0], inside.archive, *look[1:])
+                said = " ".join((found.stdout + told.stdout + told.stderr).split())
+                assert "Files of erased recordings came back: 3 recordings of 1 " in said
+                assert "The next download erases them, or: bulkaudio purge" in said
+                assert "interrupted" not in said, look
+                assert "repeat" not in said
+                assert "(0 B)" not in said
+            if ending == "purge":
+                done = inside.run("purge", inside.archive, "--resume", "--yes")
+                said = " ".join(done.stdout.split())
+                assert said.startswith("Erased: 3 recordings of 1 conversation, 1 metadata file.")
+                assert "were erased before, and were there again; found by " in said
+            else:
+                done = inside.download(*WINDOW)
+                said = done.stderr
+                assert "Files of erased recordings had come back and were erased: 3 rec" in said
+            assert done.code == 0
+            assert "interrupted" not in said
+            assert "repeat" not in said
+            assert not [path for path in backup if path.exists()]
+
+
 def test_what_came_back_beside_damage(inside: Inside) -> None:
     """The repair that fetches erases as well, and says that nothing is left to be erased."""
     with in_thread(WireServer(polyai())) as server:

@@ -21,6 +21,7 @@ from bulkaudio.observe.outlets import replacing
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, plural
+from bulkaudio.returned import is_return
 from bulkaudio.stores.address import argument_of, store_of
 from bulkaudio.version import __version__
 
@@ -229,7 +230,13 @@ class Receipt:
     def _resumed_lines(self) -> Iterator[Text]:
         """Tell of an interrupted erasure: that it is finished, or what of it is left."""
         report, resumed, wish = self.report, self.report.resumed, self.job.wish
-        if resumed is not None and resumed.conversations:
+        if resumed is not None and resumed.conversations and is_return(resumed.order):
+            yield Text(
+                f"Of these, {plural(resumed.recordings, 'recording')} of "
+                f"{plural(resumed.conversations, 'conversation')} were erased before, and were there "
+                f"again; found by {printable(resumed.order.who)} at {utc_text(resumed.order.at)}."
+            )
+        elif resumed is not None and resumed.conversations:
             end = "which is finished now" if wish.is_acting else "which this would finish"
             whole = " What that had not come to is whole: repeat it." if wish.is_rest else ""
             yield Text(
@@ -265,8 +272,10 @@ class Receipt:
                 if self.job.before is not None and not report.held_count
                 else "."
             )
+        # Of what came back, the ledger does not know it.
+        size = f" ({format_bytes(report.bytes)})" if report.bytes or not report.recordings else ""
         text = (
-            f": {plural(report.recordings, 'recording')} ({format_bytes(report.bytes)}) of "
+            f": {plural(report.recordings, 'recording')}{size} of "
             f"{plural(report.conversations, 'conversation')}"
         )
         if report.metadata:

@@ -5,6 +5,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bulkaudio.model import FOUND_AGAIN
+
 ORDER_PIN = "purging"
 """Who erases and why, from the first intention until the ledger's file is written anew."""
 
@@ -39,18 +41,20 @@ class Interruption:
             be written anew.
         recordings: Of these, with audio.
         held: Those of `conversations` that a hold keeps, which came too late for some of it.
+        is_return: Nothing broke off: files of what was erased before were found there again.
     """
 
     conversations: int
     recordings: int
     held: int
+    is_return: bool = False
 
 
 def interruption(connection: sqlite3.Connection) -> Interruption | None:
     """Say what a killed erasure has left to be done; None: nothing. Walks the table only then."""
     pinned = connection.execute(
-        "SELECT EXISTS (SELECT 1 FROM archive WHERE name IN (?, ?))", (ORDER_PIN, HELD_PIN)
-    ).fetchone()[0]
+        "SELECT value FROM archive WHERE name IN (?, ?)", (ORDER_PIN, HELD_PIN)
+    ).fetchall()
     if not pinned:
         return None
     make_pending(connection)
@@ -62,7 +66,12 @@ def interruption(connection: sqlite3.Connection) -> Interruption | None:
         "SELECT count(*) FROM recordings "
         "WHERE status = 'purged' AND reason = 'purging' AND path IS NOT NULL"
     ).fetchone()
-    return Interruption(conversations=conversations, recordings=recordings, held=held)
+    return Interruption(
+        conversations=conversations,
+        recordings=recordings,
+        held=held,
+        is_return=all(f'"reason": "{FOUND_AGAIN}' in str(order) for [order] in pinned),
+    )
 
 
 def erased_among(connection: sqlite3.Connection, conversation_ids: Iterable[str]) -> frozenset[str]:
