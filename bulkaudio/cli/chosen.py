@@ -1,14 +1,17 @@
 """Conversations that somebody names to a command: by option, or in a file."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 from bulkaudio.cli.values import needs_file
 from bulkaudio.errors import UsageError
 from bulkaudio.naming import is_conversation_id, printable
 from bulkaudio.sources.csv_file import CsvSource
+from bulkaudio.sources.receipt import PastErasure, read_receipt
 
 MOST_REASON = 500
+PER_BATCH = 1000
 
 
 def check_ids(ids: Sequence[str]) -> None:
@@ -41,17 +44,35 @@ def path_of(file: str) -> Path | None:
     return None if file == "-" else Path(file).expanduser()
 
 
-async def chosen(ids: Sequence[str], file: str | None) -> AsyncIterator[Sequence[str]]:
+async def chosen(
+    ids: Sequence[str],
+    file: str | None,
+    check: Callable[[PastErasure], None] = lambda _: None,
+) -> AsyncIterator[Sequence[str]]:
     """
     Yield the ids that were named, then those of a file or of standard input, some at a time.
+
+    Args:
+        check: Called with the receipt of an erasure, if the file is one; may refuse it.
 
     Raises:
         UsageError: A row is no conversation id: half of a list is not what anybody asked for.
     """
+    path = path_of(file) if file is not None else None
+    past = None if path is None else await asyncio.to_thread(read_receipt, path)
+    if past is not None:
+        check(past)
     if ids:
         yield ids
-    if file is None:
-        return
+    if past is not None:
+        for at in range(0, len(past.entries), PER_BATCH):
+            yield [each.id for each in past.entries[at : at + PER_BATCH]]
+    elif file is not None:
+        async for some in _listed(file):
+            yield some
+
+
+async def _listed(file: str) -> AsyncIterator[Sequence[str]]:
     source = CsvSource(path_of(file))
     await source.open()
     try:

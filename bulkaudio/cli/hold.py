@@ -40,7 +40,7 @@ class HoldOptions:
         Parameter(
             metavar="FILE|-",
             allow_leading_hyphen=True,
-            help="Take conversations from a CSV, or from standard input, as well.",
+            help="Take conversations from a CSV, standard input or a receipt of purge as well.",
         ),
     ] = None
     reason: Annotated[

@@ -33,7 +33,7 @@ class PurgeOptions:
         Parameter(
             metavar="FILE|-",
             allow_leading_hyphen=True,
-            help="Erase the conversations that a CSV, or standard input, names.",
+            help="Erase the conversations that a CSV, standard input or an earlier receipt names.",
         ),
     ] = None
     older_than: Annotated[
@@ -213,11 +213,16 @@ def _wish(options: PurgeOptions) -> "Wish":
 
 
 async def _collect(ledger: "Ledger", options: PurgeOptions, job: "Job") -> None:
+    from functools import partial
+
     from bulkaudio.cli.chosen import chosen
     from bulkaudio.model import Direction
+    from bulkaudio.sources.receipt import PastErasure
 
     if job.before is not None:
         await ledger.erasures.want_older(job.before, job.wish.directions or tuple(Direction))
         return
-    async for ids in chosen(options.id or (), options.ids):
+    wish = job.wish
+    refuse = partial(PastErasure.refuse_more, sides=wish.directions, is_acting=wish.is_acting)
+    async for ids in chosen(options.id or (), options.ids, refuse):
         await ledger.erasures.want(ids)

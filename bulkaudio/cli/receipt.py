@@ -22,10 +22,10 @@ from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, plural
 from bulkaudio.returned import is_return
+from bulkaudio.sources.receipt import SCHEMA
 from bulkaudio.stores.address import argument_of, store_of
 from bulkaudio.version import __version__
 
-SCHEMA = "bulkaudio.purge/1"
 MAX_LISTED = 100
 SHOWN = 5
 HELD_EXIT_CODE = 3
