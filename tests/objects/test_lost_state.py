@@ -141,3 +141,21 @@ async def test_a_look_asks_where_the_folder_says(tmp_path: Path) -> None:
         assert ended.code == 6
         assert f"bulkaudio rebuild {ADDRESS}" in ended.stderr
         assert {tuple(each) for each in desk.endpoints()} == {(ENDPOINT, None)}
+
+
+async def test_one_that_was_left_behind(tmp_path: Path) -> None:
+    """Looks that ask nothing of the cloud answer as of the day it was left; whoever would act does not."""
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download()).code == 0
+        first = tmp_path / "first"
+        desk.usual.rename(first)
+        await desk.well("rebuild", ADDRESS)
+        await desk.well("purge", ADDRESS, "--id", desk.ids[0], "--yes")
+        await desk.well("hold", ADDRESS, "add", desk.ids[1])
+        assert "Nothing is held." in (await desk.well("hold", first, "list")).stdout
+        words = ("purge", first, "--id", desk.ids[0])
+        assert line_of(await desk.well(*words, "--json"))["recordings"] == 1
+        for look in ("status", "gaps", "report", "export"):
+            await desk.well(look, first)
+        for doer in (("verify", first), (*words, "--yes"), ("hold", first, "add", desk.ids[2])):
+            assert (await desk.run(*doer)).code == 75, doer
