@@ -10,14 +10,19 @@ from bulkaudio.stores.address import argument_of
 
 def words(found: Interruption, archive: Path) -> str:
     """Say what may still be there, and which command finishes it."""
+    text = state(found)
+    return f"{text[0].upper()}{text[1:]}. {fix(found, archive)}"
+
+
+def state(found: Interruption) -> str:
+    """Say what may still be there, and why."""
     opening = (
-        "Files of erased recordings came back" if found.is_return else "An erasure was interrupted"
+        "files of erased recordings came back" if found.is_return else "an erasure was interrupted"
     )
-    return f"{opening}: {what(found)}. {fix(found, archive)}"
+    return f"{opening}: {_what(found)}"
 
 
-def what(found: Interruption) -> str:
-    """Say what may still be there."""
+def _what(found: Interruption) -> str:
     if not found.conversations:
         return "its files are gone, and the ledger's own file may still tell of them"
     text = (

@@ -97,6 +97,10 @@ def test_one_side_that_came_back(inside: Inside) -> None:
         found = verified(inside)
         assert (found.code, found.summary["erased"]) == (7, ["user/CA1.wav"])
         assert verified(inside, "--repair").code == 0
+        checks = inside.run("doctor", "--out", inside.archive, "--json").summary["checks"]
+        [told] = [each for each in checks if each["name"] == "archive.ledger"]
+        assert told["status"] == "warn"
+        assert "files of erased recordings came back: 1 recording of 1 " in str(told)
         assert inside.run("purge", inside.archive, "--resume", "--yes").code == 0
         kept = set(backup) - {inside.archive / "user" / "CA1.wav"}
         assert set(copy_of(inside, "CA1")) == kept
@@ -300,6 +304,7 @@ def test_purging_it_again_takes_what_came_back(inside: Inside) -> None:
         assert done.summary["came_back"]["recordings"] == 2
         again = inside.run("purge", inside.archive, "--id", "CA1", "--yes")
         assert again.code == 0
+        assert "Erased: what had come back of conversations that were" in again.stdout
         assert "3 files of these had come back, and are erased again." in again.stdout
         assert not copy_of(inside, "CA1")
         kept = {path.parent.name for path in copy_of(inside, "CA2")}

@@ -95,12 +95,13 @@ def rebuild(
                 on_progress=view.see,
             )
         )
-        if options.quiet and not report.is_register_whole:
+        rebuilt = Rebuilt(archive=root, report=report)
+        is_silent = options.quiet and (options.json or not rebuilt.exit_code)
+        if is_silent and not report.is_register_whole:
             LogEvents()(Noted(text=FORGOTTEN, is_grave=True))
     told()
-    rebuilt = Rebuilt(archive=root, report=report)
     if options.json:
         print(json_text.dumps(rebuilt.document(), separators=(",", ":")), flush=True)
-    elif not (options.quiet and report.is_clean):
+    elif not is_silent:
         console(sys.stdout).print(rebuilt.page(), crop=False)
     return rebuilt.exit_code

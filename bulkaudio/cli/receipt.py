@@ -265,6 +265,9 @@ class Receipt:
             if strays := self._strays():
                 text = f": {strays} of conversations not in this archive."
                 return Text(word, style=style).append(text)
+            if report.came_back.recordings or report.came_back.metadata:
+                text = ": what had come back of conversations that were erased before."
+                return Text(word, style=style).append(text)
             if report.resumed is not None:
                 return Text("Nothing to erase", style="bold").append(" but what the ledger tells.")
             return Text("Nothing to erase", style="bold").append(

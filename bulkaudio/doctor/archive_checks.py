@@ -174,7 +174,7 @@ def _whole(ledger: LedgerLook, contents: Contents, root: Path) -> Check:
     words.append("whole" if found.is_checked else "it opens, and is too large to be walked whole")
     words += ["what a killed run left is taken up by the next"] if found.was_killed else []
     if (left := contents.interruption) is not None:
-        words.append(f"an erasure was interrupted: {interrupted.what(left)}")
+        words.append(interrupted.state(left))
         return warn(name, "; ".join(words), interrupted.fix(left, root))
     if ledger.is_register_short:
         words.append(f"{REGISTER_FILE} beside it, which outlives it, has lost erasures or holds")

@@ -123,6 +123,19 @@ async def test_a_lost_state_folder_of_ones_own(tmp_path: Path) -> None:
         assert (await desk.download("--state-dir", state)).code == 0
 
 
+async def test_quiet_hides_no_fault(tmp_path: Path) -> None:
+    """What makes a rebuild end with 7 is said, whatever it is."""
+    async with Desk.at(tmp_path) as desk:
+        for count in ("1", "4"):
+            assert (await desk.download("--limit", count)).code == 0
+        first = min(name for name in desk.bucket().objects() if "manifest" in name)
+        desk.bucket().spoil(first, None)
+        shutil.rmtree(desk.usual)
+        ended = await desk.run("rebuild", ADDRESS, "--quiet")
+        assert (ended.code, ended.stderr) == (7, "")
+        assert has(ended.stdout, "is not whole: 1 part missing before 0001-00000002.jsonl")
+
+
 async def test_nothing_is_rebuilt_from_nothing(tmp_path: Path) -> None:
     """A mistyped address makes no archive."""
     async with Desk.at(tmp_path) as desk:
