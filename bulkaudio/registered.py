@@ -8,6 +8,7 @@ everything, so that an opening mostly need not read it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 
 from bulkaudio.ledger.ledger import Ledger
@@ -42,15 +43,17 @@ class Lack:
 
     Attributes:
         erased, held: Conversations.
+        pending: Those that are being erased; an erasure that was killed had not come to tell of them.
         spoilt: Lines that no ledger could learn from.
     """
 
     erased: int = 0
+    pending: int = 0
     held: int = 0
     spoilt: int = 0
 
     def words(self) -> Sequence[str]:
-        """Say what is lacking; nothing where nothing is."""
+        """Say what was lost; nothing where nothing was."""
         found = []
         counts = ((self.erased, "erased conversation"), (self.held, "held conversation"))
         if what := " and ".join(plural(count, noun) for count, noun in counts if count):
@@ -81,8 +84,8 @@ async def lacking(ledger: Ledger, store: ArchiveReader) -> Lack:
         spoilt += len(page) - len(told)
         for kind, entries in groupby(told, kind_of):
             await _take(ledger, kind, list(entries))
-    erased, held = await ledger.registered.untold()
-    return Lack(erased=erased, held=held, spoilt=spoilt)
+    erased, pending, held = await ledger.registered.untold()
+    return Lack(erased=erased, pending=pending, held=held, spoilt=spoilt)
 
 
 async def complete(
@@ -99,7 +102,7 @@ async def complete(
     if not is_thorough and pins.get(REGISTER_PIN) == str(size):
         return Lack()
     lack = await lacking(ledger, store)
-    if lack.words():
+    if lack.words() or lack.pending:
         await _tell(ledger, store, pins.get(ORDER_PIN, pins.get(HELD_PIN)))
         if lack.spoilt:
             # Behind: what they may have told is told now.
@@ -136,16 +139,19 @@ async def _tell(ledger: Ledger, store: ArchiveReader, pinned: str | None) -> Non
         after = dooms[-1][0]
         lines: list[Entry] = []
         for _, erased_at, doom in dooms:
-            order = Order.from_json(pinned) if pinned else Order.mine(TOLD_ANEW)
-            if erased_at is not None:
-                order = Order(who=UNKNOWN, at=erased_at, reason=TOLD_ANEW)
+            # What is being erased is told once more when that goes on, with who had ordered it.
+            order = Order(who=UNKNOWN, at=erased_at or datetime.now(UTC), reason=TOLD_ANEW)
             lines += purged_entries([doom], order)
         await _append(store, lines)
     last = ""
     while holds := await ledger.registered.untold_holds(last, PAGE):
         last = holds[-1].conversation_id
         await _append(store, held_entries(holds))
-    if after and pinned is None:
+    if after and pinned is not None:
+        # The last order is the one that a new ledger would carry out.
+        left = await ledger.erasures.pending("", 1)
+        await _append(store, purged_entries(left, Order.from_json(pinned)))
+    elif after:
         await _append(store, [cleaned_entry()])
 
 

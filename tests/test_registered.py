@@ -171,6 +171,37 @@ def test_a_released_hold_stays_released(inside: Inside) -> None:
     assert lose_ledger(inside)["held_conversations"] == 0
 
 
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_an_erasure_that_was_killed_before_it_told_is_no_loss(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch, *, is_gone: bool
+) -> None:
+    """Nothing of it is done yet; whatever opens the archive tells of it, and it goes on as ordered."""
+
+    def fail(step: Step) -> None:
+        if step is Step.REGISTER_WRITE:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside)
+        assert inside.run("purge", inside.archive, "--yes", "--id", "CA2").code == 0
+        with monkeypatch.context() as patch:
+            patch.setattr(register, "reach", fail)
+            words = ("--id", "CA1", "--yes", "--reason", "case 18")
+            assert inside.run("purge", inside.archive, *words).code == 6
+        if is_gone:
+            register_of(inside).unlink()
+        looked = inside.run("verify", inside.archive, "--json")
+        assert looked.code == (7 if is_gone else 0)
+        lacking = ["tombstones.jsonl lacks 1 erased conversation that the ledger knows"]
+        assert looked.summary["manifest_faults"] == (lacking if is_gone else [])
+        assert looked.summary["interrupted_erasure"]["conversations"] == 1
+        assert inside.run("verify", inside.archive, "--repair").code == 0
+        assert lose_ledger(inside)["erased_conversations"] == 2
+        finished = inside.download(*WINDOW).summary["erasure_finished"]
+        assert (finished["ids"], finished["reason"]) == (["CA1"], "case 18")
+
+
 def test_an_interrupted_erasure_goes_on_as_it_was_ordered(inside: Inside) -> None:
     """Also where the ledger is lost after the register was written anew."""
     with in_thread(WireServer(polyai())) as server:

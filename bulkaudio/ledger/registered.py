@@ -38,8 +38,7 @@ _UNTOLD = (
     "SELECT conversation_id, purged_at, coalesce(reason, '') <> 'purging' FROM main.recordings AS r "
     "WHERE status = 'purged' AND NOT EXISTS (SELECT 1 FROM temp.told_purged AS told "
     "WHERE told.conversation_id = r.conversation_id AND told.direction IN ('', r.direction))"
-    # Last what is still being erased: a register's last order is the one to be carried out.
-    ") GROUP BY conversation_id ORDER BY min(is_done) DESC, conversation_id"
+    ") GROUP BY conversation_id ORDER BY conversation_id"
 )
 
 _UNTOLD_HOLDS = (
@@ -78,16 +77,18 @@ class Registered:
         query = "DELETE FROM temp.told_held WHERE conversation_id = ?"
         await self._take(query, [(each,) for each in ids])
 
-    async def untold(self) -> tuple[int, int]:
-        """Count, once everything is taken, which conversations are not told as erased, and as held."""
+    async def untold(self) -> tuple[int, int, int]:
+        """Count, once everything is taken, what is not told: erased, being erased, and held."""
 
-        def find(connection: sqlite3.Connection) -> tuple[int, int]:
+        def find(connection: sqlite3.Connection) -> tuple[int, int, int]:
             connection.execute("BEGIN")
             connection.execute(_UNTOLD)
             connection.execute("COMMIT")
-            [erased] = connection.execute("SELECT count(*) FROM temp.untold_purged").fetchone()
+            count, erased = connection.execute(
+                "SELECT count(*), count(erased_at) FROM temp.untold_purged"
+            ).fetchone()
             [held] = connection.execute(f"SELECT count(*) {_UNTOLD_HOLDS}").fetchone()
-            return int(erased), int(held)
+            return int(erased), int(count - erased), int(held)
 
         return await self._database.read(find)
 

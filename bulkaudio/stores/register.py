@@ -35,6 +35,12 @@ _TRACES = frozenset({REGISTER_FILE, STATUS_FILE, LEDGER_FILE})
 LINE_BYTES = 16 * 1024
 TAIL_BYTES = 64 * 1024
 
+LEAVE_OUT = (
+    "go on without such lines by rebuild --force: what they kept from being fetched may be fetched "
+    "again then"
+)
+MOVE_AWAY = "move it away: while the ledger is there, verify --repair tells all of it anew"
+
 Entry = Mapping[str, Any]
 """One line: ``purged``, ``held`` or ``released`` is the conversation's id."""
 
@@ -131,7 +137,7 @@ def read(folders: Folders, *, is_lenient: bool = False) -> Iterator[Entry]:
     except FileNotFoundError:
         return
     if fd is None:
-        raise damaged(folders.root, "it is no regular file")
+        raise damaged(folders.root, "it is no regular file", MOVE_AWAY)
     with os.fdopen(fd, "rb") as file:
         number = 0
         while line := file.readline(LINE_BYTES):
@@ -163,7 +169,7 @@ def following(folders: Folders, at: int) -> Iterator[tuple[Entry, int]]:
     except FileNotFoundError:
         return
     if fd is None:
-        raise damaged(folders.root, "it is no regular file")
+        raise damaged(folders.root, "it is no regular file", MOVE_AWAY)
     with os.fdopen(fd, "rb") as file:
         file.seek(at)
         while (line := file.readline()).endswith(b"\n"):
@@ -189,11 +195,10 @@ def entry_of(line: bytes) -> Entry | None:
     return entry if isinstance(entry, dict) else None
 
 
-def damaged(root: Path, what: str) -> StorageError:
+def damaged(root: Path, what: str, fix: str = LEAVE_OUT) -> StorageError:
     """Say what is wrong with an archive's register, and how one goes on."""
     path = root / STATE_FOLDER / REGISTER_FILE
     return StorageError(
         f"{path}, which knows what was erased and what is held, is damaged: {what}",
-        fix="restore it from a backup, or go on without such lines by rebuild --force: what they "
-        "kept from being fetched may be fetched again then",
+        fix=f"restore it from a backup, or {fix}",
     )
