@@ -1,6 +1,7 @@
 """An archive of a few calls with everything about their callers, and what betrays one of them."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from tests.audio import wav_of
 from tests.inside import Inside
 from tests.plans import subject
 from tests.program import Done, ledger_rows
-from tests.wire import Exchange, Script, WireServer, says, says_json
+from tests.wire import Exchange, Script, WireServer, in_thread, says, says_json
 
 IDS = ("CA1", "CA2", "CA3", "CA4")
 SIDES = tuple(direction.value for direction in Direction)
@@ -65,6 +66,15 @@ def fill(inside: Inside, *words: str) -> None:
     """Download every side and all metadata of the calls."""
     done = inside.download(*WINDOW, "--direction", "all", "--metadata", "full", *words)
     assert done.code == 0, done.stderr
+
+
+@contextmanager
+def filled(inside: Inside, *words: str) -> Iterator[WireServer]:
+    """Serve the calls, and download all of them first."""
+    with in_thread(WireServer(polyai())) as server:
+        inside.reach(server)
+        fill(inside, *words)
+        yield server
 
 
 def asked_for(server: WireServer) -> set[tuple[str, str]]:

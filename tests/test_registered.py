@@ -11,10 +11,10 @@ import pytest
 
 from bulkaudio.steps import Step
 from bulkaudio.stores import register
-from tests.erasing import WINDOW, asked_for, fill, polyai
+from tests.erasing import WINDOW, asked_for, fill, filled
 from tests.inside import Inside
 from tests.test_purge_interrupted import break_off
-from tests.wire import WireServer, in_thread
+from tests.wire import WireServer
 
 Spoils = Callable[[Path], object]
 
@@ -41,9 +41,7 @@ SPOILS = {
 @pytest.fixture
 def server(inside: Inside) -> Iterator[WireServer]:
     """Serve the calls that an archive was filled with; two are erased, and one is held."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside) as server:
         for words in (("--id", "CA1"), ("--id", "CA2", "--direction", "user")):
             assert inside.run("purge", inside.archive, "--yes", *words).code == 0
         held = inside.run("hold", inside.archive, "add", "--id", "CA3", "--reason", "dispute 7")
@@ -181,9 +179,7 @@ def test_an_erasure_that_was_killed_before_it_told_is_no_loss(
         if step is Step.REGISTER_WRITE:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         assert inside.run("purge", inside.archive, "--yes", "--id", "CA2").code == 0
         with monkeypatch.context() as patch:
             patch.setattr(register, "reach", fail)
@@ -204,9 +200,7 @@ def test_an_erasure_that_was_killed_before_it_told_is_no_loss(
 
 def test_an_interrupted_erasure_goes_on_as_it_was_ordered(inside: Inside) -> None:
     """Also where the ledger is lost after the register was written anew."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         break_off(inside)
         register_of(inside).unlink()
         looked = inside.run("purge", inside.archive, "--id", "CA4")

@@ -6,7 +6,7 @@ import pytest
 
 from bulkaudio import returned
 from tests.audio import wav_of
-from tests.erasing import DATED, SIDES, WINDOW, asked_for, fill, polyai, traces
+from tests.erasing import DATED, SIDES, WINDOW, asked_for, fill, filled, polyai, traces
 from tests.inside import Inside
 from tests.plans import subject
 from tests.program import Done, wavs
@@ -39,9 +39,7 @@ def verified(inside: Inside, *words: str) -> Done:
 @pytest.mark.parametrize("layout", [(), ("--layout", DATED)], ids=["plain", "dated"])
 def test_what_came_back_is_named_and_erased_again(inside: Inside, layout: tuple[str, ...]) -> None:
     """Audio, metadata and what had been set aside; no download meets them, and verify does."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside, *layout)
+    with filled(inside, *layout) as server:
         backup = copy_of(inside, "CA1")
         assert len(backup) == 4
         assert verified(inside).summary["erased_count"] == 0
@@ -88,9 +86,7 @@ def test_what_came_back_is_named_and_erased_again(inside: Inside, layout: tuple[
 
 def test_one_side_that_came_back(inside: Inside) -> None:
     """What of the call is kept stays as it is, and so does its metadata."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         backup = copy_of(inside, "CA1")
         erase(inside, "--id", "CA1", "--direction", "user")
         bring_back(backup)
@@ -109,9 +105,7 @@ def test_one_side_that_came_back(inside: Inside) -> None:
 
 def test_metadata_alone_came_back(inside: Inside) -> None:
     """It tells of the caller as much as the recording does."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         backup = copy_of(inside, "CA1")
         erase(inside, "--id", "CA1")
         [metadata] = [path for path in backup if path.suffix == ".json"]
@@ -124,9 +118,7 @@ def test_metadata_alone_came_back(inside: Inside) -> None:
 
 def test_what_verify_found_is_no_interrupted_erasure(inside: Inside) -> None:
     """Nothing had broken off, and so nothing is to be repeated: every sentence says what it was."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         backup = copy_of(inside, "CA1")
         erase(inside, "--id", "CA1")
         for ending in ("purge", "download"):
@@ -157,9 +149,7 @@ def test_what_verify_found_is_no_interrupted_erasure(inside: Inside) -> None:
 
 def test_what_came_back_beside_damage(inside: Inside) -> None:
     """The repair that fetches erases as well, and says that nothing is left to be erased."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         backup = copy_of(inside, "CA1")
         erase(inside, "--id", "CA1")
         bring_back(backup)
@@ -175,9 +165,7 @@ def test_what_came_back_beside_damage(inside: Inside) -> None:
 def test_more_came_back_than_is_named(inside: Inside, monkeypatch: pytest.MonkeyPatch) -> None:
     """All are counted; a repair says that it has to be run again, until all are on their way."""
     monkeypatch.setattr(returned, "KEPT", 4)
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         backup = copy_of(inside, "CA1") | copy_of(inside, "CA2")
         erase(inside, "--id", "CA1", "--id", "CA2")
         bring_back(backup)
@@ -192,9 +180,7 @@ def test_more_came_back_than_is_named(inside: Inside, monkeypatch: pytest.Monkey
 
 def test_several_files_of_one_recording(inside: Inside) -> None:
     """One goes with each round, and the exit code says so until none is left."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside, "--layout", DATED)
+    with filled(inside, "--layout", DATED):
         [kept] = [path for path in copy_of(inside, "CA1") if path.parent.name == "user"]
         content = kept.read_bytes()
         erase(inside, "--id", "CA1")
@@ -212,9 +198,7 @@ def test_several_files_of_one_recording(inside: Inside) -> None:
 
 def test_audio_after_metadata(inside: Inside) -> None:
     """What comes back of a call that is on its way out goes along, and is no stranger's."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         backup = copy_of(inside, "CA1")
         erase(inside, "--id", "CA1")
         [metadata] = [path for path in backup if path.suffix == ".json"]
@@ -230,9 +214,7 @@ def test_audio_after_metadata(inside: Inside) -> None:
 
 def test_the_ledger_knows_without_the_register(inside: Inside) -> None:
     """The register is for the day on which the ledger is lost."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         backup = copy_of(inside, "CA1")
         erase(inside, "--id", "CA1")
         (inside.archive / ".bulkaudio" / "tombstones.jsonl").unlink()
@@ -242,9 +224,7 @@ def test_the_ledger_knows_without_the_register(inside: Inside) -> None:
 
 def test_an_order_that_was_interrupted_keeps_its_name(inside: Inside) -> None:
     """What came back is erased along with it; who had ordered that, and why, is not written over."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         backup = copy_of(inside, "CA4")
         erase(inside, "--id", "CA4")
         break_off(inside)
@@ -285,9 +265,7 @@ def test_metadata_of_a_call_that_is_half_erased(inside: Inside) -> None:
 
 def test_purging_it_again_takes_what_came_back(inside: Inside) -> None:
     """Whoever works an order off once more looks; only what was ordered goes, and nothing held."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         backup = copy_of(inside, "CA1") | copy_of(inside, "CA2")
         erase(inside, "--id", "CA1")
         erase(inside, "--id", "CA2", "--direction", "user")
@@ -314,9 +292,7 @@ def test_purging_it_again_takes_what_came_back(inside: Inside) -> None:
 
 def test_what_was_erased_before_may_be_there_again(inside: Inside) -> None:
     """Who only looks hears which command looks for it; who erases hears what was found."""
-    with in_thread(WireServer(polyai())) as server:
-        inside.reach(server)
-        fill(inside)
+    with filled(inside):
         backup = copy_of(inside, "CA1")
         erase(inside, "--id", "CA1", "--id", "CA2")
         bring_back(backup)

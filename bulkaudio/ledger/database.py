@@ -8,7 +8,7 @@ corrupt a WAL in SQLite 3.7 to 3.51.2, so the lock is exclusive and outsiders re
 import asyncio
 import sqlite3
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from traceback import clear_frames
@@ -203,6 +203,17 @@ def _release_cursors(error: Exception) -> None:
     for each in (error, error.__cause__):
         if each is not None:
             clear_frames(each.__traceback__)
+
+
+def gather(
+    connection: sqlite3.Connection, query: str, rows: Iterable[tuple[object, ...]] = ((),)
+) -> None:
+    """Fill a temporary table, which SQLite spills to disk and never syncs."""
+    connection.execute("BEGIN")
+    try:
+        connection.executemany(query, rows)
+    finally:
+        connection.execute("COMMIT")
 
 
 def is_absent(path: Path) -> bool:

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import partial
 
 from bulkaudio.ledger import burying, failures
-from bulkaudio.ledger.database import Database
+from bulkaudio.ledger.database import Database, gather
 from bulkaudio.ledger.dossiers import Dossier, dossier, dossiers, make_wanted, rows_of
 from bulkaudio.ledger.rows import LedgerRow, text_of, text_or_none
 from bulkaudio.ledger.tombs import (
@@ -202,11 +202,7 @@ class Erasures:
     async def _collect(self, query: str, rows: Sequence[tuple[str, ...]]) -> None:
         def collect(connection: sqlite3.Connection) -> None:
             make_wanted(connection)
-            connection.execute("BEGIN")
-            try:
-                connection.executemany(query, rows)
-            finally:
-                connection.execute("COMMIT")
+            gather(connection, query, rows)
 
         await self._database.read(collect)
 

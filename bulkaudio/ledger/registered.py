@@ -3,8 +3,9 @@
 import sqlite3
 from collections.abc import Container, Sequence
 from datetime import datetime
+from functools import partial
 
-from bulkaudio.ledger.database import Database
+from bulkaudio.ledger.database import Database, gather
 from bulkaudio.ledger.dossiers import rows_of
 from bulkaudio.ledger.erasing import Doom
 from bulkaudio.ledger.holds import Hold, hold_of
@@ -47,7 +48,7 @@ _UNTOLD_HOLDS = (
 
 
 class Registered:
-    """Compares, in temporary tables that SQLite spills to disk: `begin`, `take…`, `untold…`."""
+    """Compares, in temporary tables: `begin`, `take…`, `untold…`."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -81,9 +82,7 @@ class Registered:
         """Count, once everything is taken, what is not told: erased, being erased, and held."""
 
         def find(connection: sqlite3.Connection) -> tuple[int, int, int]:
-            connection.execute("BEGIN")
-            connection.execute(_UNTOLD)
-            connection.execute("COMMIT")
+            gather(connection, _UNTOLD)
             count, erased = connection.execute(
                 "SELECT count(*), count(erased_at) FROM temp.untold_purged"
             ).fetchone()
@@ -132,14 +131,7 @@ class Registered:
         return await self._database.read(find)
 
     async def _take(self, query: str, rows: Sequence[tuple[str, ...]]) -> None:
-        def take(connection: sqlite3.Connection) -> None:
-            connection.execute("BEGIN")
-            try:
-                connection.executemany(query, rows)
-            finally:
-                connection.execute("COMMIT")
-
-        await self._database.read(take)
+        await self._database.read(partial(gather, query=query, rows=rows))
 
 
 def _doom(connection: sqlite3.Connection, conversation_id: str, whole: Container[str]) -> Doom:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from bulkaudio.ledger.database import Database
+from bulkaudio.ledger.database import Database, gather
 from bulkaudio.ledger.journal import LISTING_COLUMNS, PRIVATE_PINS, Entry
 from bulkaudio.ledger.rows import (
     SELECT,
@@ -183,13 +183,11 @@ def _make_seen(connection: sqlite3.Connection) -> None:
 
 def _found(connection: sqlite3.Connection, names: Sequence[tuple[str, str]]) -> None:
     _make_seen(connection)
-    connection.execute("BEGIN")
-    connection.executemany(
+    query = (
         "INSERT OR IGNORE INTO seen "
-        "SELECT id FROM recordings WHERE conversation_id = ? AND direction = ?",
-        names,
+        "SELECT id FROM recordings WHERE conversation_id = ? AND direction = ?"
     )
-    connection.execute("COMMIT")
+    gather(connection, query, names)
 
 
 def _familiar(
@@ -210,7 +208,5 @@ def _familiar(
             seen.append((row.rowid,))
         else:
             others.append((each.name, row))
-    connection.execute("BEGIN")
-    connection.executemany("INSERT OR IGNORE INTO seen VALUES (?)", seen)
-    connection.execute("COMMIT")
+    gather(connection, "INSERT OR IGNORE INTO seen VALUES (?)", seen)
     return frozenset(kept), others

@@ -3,6 +3,8 @@
 import sqlite3
 from collections.abc import Sequence
 
+from bulkaudio.ledger.database import gather
+
 
 def clear(connection: sqlite3.Connection) -> None:
     """Forget everything but the runs."""
@@ -12,13 +14,11 @@ def clear(connection: sqlite3.Connection) -> None:
 
 
 def note_files(connection: sqlite3.Connection, paths: Sequence[str]) -> None:
-    """Collect names in a temporary table, which SQLite spills to disk and never syncs."""
+    """Collect names."""
     connection.execute(
         "CREATE TEMP TABLE IF NOT EXISTS found (path TEXT PRIMARY KEY) WITHOUT ROWID"
     )
-    connection.execute("BEGIN")
-    connection.executemany("INSERT OR IGNORE INTO found VALUES (?)", [(p,) for p in paths])
-    connection.execute("COMMIT")
+    gather(connection, "INSERT OR IGNORE INTO found VALUES (?)", ((path,) for path in paths))
 
 
 def unknown_files(connection: sqlite3.Connection, limit: int) -> tuple[int, Sequence[str]]:
