@@ -40,6 +40,9 @@ from bulkaudio.stores.reading import LocalReader
 if TYPE_CHECKING:
     from bulkaudio.stores.objects.store import ObjectStore
 
+ROOM_BYTES = 256 * 1024 * 1024
+"""On a disk with less, a register of a million lines may find no room to be written anew."""
+
 
 class SeenArchive:
     """An archive that is looked at, and stays as it is; made by `look_into`."""
@@ -84,7 +87,7 @@ class OpenArchive(SeenArchive):
     def mended(self) -> Sequence[str]:
         """Say in whole sentences what opening it has mended, unasked."""
         faults = () if self.is_audited else self.told_faults
-        return [f"{fault}: it was told anew, by the ledger." for fault in faults]
+        return [f"{fault}: the ledger has told anew what it knows." for fault in faults]
 
     async def bind(self, identity: Identity) -> Mapping[str, str]:
         """
@@ -161,8 +164,9 @@ async def open_archive(
                 root, layout=effective, is_freeing=is_freeing
             )
             stack.push_async_callback(store.aclose)
-            lack = await complete(ledger, store, is_thorough=is_audited, is_freeing=is_freeing)
-            faults = lack.words()
+            # Who makes room may have none for that, and the next one tells as much.
+            if not is_freeing or await store.free_bytes() >= ROOM_BYTES:
+                faults = (await complete(ledger, store, is_thorough=is_audited)).words()
         else:
             store = objects = await open_elsewhere(root, elsewhere, effective)
             stack.push_async_callback(objects.aclose)
@@ -185,7 +189,8 @@ async def _begin_elsewhere(
         lost = await lacking(ledger, objects)
         faults = (*await objects.audit(await ledger.journal.last_mark()), *lost.words())
     manifest = await objects.join(ledger.journal)
-    lack = await complete(ledger, objects, is_thorough=bool(faults))
+    is_thorough = bool(faults) or manifest.copy.has_learnt
+    lack = await complete(ledger, objects, is_thorough=is_thorough)
     faults = faults or lack.words()
     await objects.begin(manifest, is_anew=bool(faults))
     return faults

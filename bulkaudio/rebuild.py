@@ -10,6 +10,7 @@ was erased and what is held, the register beside the ledger tells.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -79,21 +80,32 @@ async def rebuild(
     state = await LocalStore.prepare(root)
     path = state / LEDGER_FILE
     async with ArchiveLock(state / "lock"):
-        pins = await _pins_of(path, elsewhere, is_forced=is_forced)
+        kept = await _kept_by(path, elsewhere, is_forced=is_forced)
+        pins: Mapping[str, str] = kept or {}
         if chosen is not None:
             pins = {**pins, "layout": chosen.template}
+        place = _Place(root=root, elsewhere=elsewhere, old=None if kept is None else path)
         survey = Survey(on_progress=on_progress, is_forced=is_forced)
         async with _draft(anew.draft_of(path)) as draft:
-            pins = await _fill(draft, pins, (root, elsewhere), survey)
+            pins = await _fill(draft, pins, place, survey)
             aside = await _to_its_end(partial(anew.put_in_place, draft, path))
     return survey.report([PurePosixPath(each.relative_to(root)) for each in aside], pins)
 
 
-async def _pins_of(
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Place:
+    """Where an archive is, and its ledger that is to be replaced; None: it is lost or damaged."""
+
+    root: Path
+    elsewhere: Elsewhere | None
+    old: Path | None
+
+
+async def _kept_by(
     path: Path, elsewhere: Elsewhere | None, *, is_forced: bool
-) -> Mapping[str, str]:
+) -> Mapping[str, str] | None:
     """
-    Return what a ledger that can still be read remembers; nothing when it is lost or damaged.
+    Return what a ledger that can still be read remembers; None when it is lost or damaged.
 
     Raises:
         UsageError: It is whole and has saved recordings, and nobody forces us.
@@ -104,7 +116,7 @@ async def _pins_of(
         ledger = await Ledger.open(path, is_new_allowed=False)
     except LedgerError as error:
         if is_damage(error) or is_forced:
-            return {}
+            return None
         raise
     try:
         await ledger.check()
@@ -115,11 +127,9 @@ async def _pins_of(
             pins.pop(name, None)
         check_pins(pins, path)
         mark = await ledger.journal.last_mark()
-        if elsewhere is None and is_forced:
-            await _tell(ledger, path.parent.parent)
     except LedgerError as error:
         if is_damage(error) or is_forced:
-            return {}
+            return None
         raise
     finally:
         await ledger.aclose()
@@ -128,13 +138,13 @@ async def _pins_of(
     return pins
 
 
-async def _tell(ledger: Ledger, root: Path) -> None:
-    """Let the register know what this ledger does, before another one learns from it."""
-    store = await LocalStore.open(root, layout=Layout.parse(DEFAULT_LAYOUT))
+async def _tell(path: Path, store: ArchiveStore) -> None:
+    """Let the register know what a whole ledger does, before another one learns from it."""
+    ledger = await Ledger.open(path, is_new_allowed=False)
     try:
-        await complete(ledger, store, is_freeing=True)
+        await complete(ledger, store, is_thorough=True)
     finally:
-        await store.aclose()
+        await ledger.aclose()
 
 
 def _whole(path: Path, elsewhere: Elsewhere | None, mark: str | None) -> UsageError:
@@ -164,11 +174,11 @@ async def _draft(draft: Path) -> AsyncIterator[Path]:
 async def _fill(
     draft: Path,
     pins: Mapping[str, str],
-    where: tuple[Path, Elsewhere | None],
+    place: _Place,
     survey: "Survey",
 ) -> Mapping[str, str]:
     """Make the new ledger; return what it remembers."""
-    root, elsewhere = where
+    root, elsewhere = place.root, place.elsewhere
     async with AsyncExitStack() as stack:
         ledger = await Ledger.open(draft, is_new_allowed=True)
         stack.push_async_callback(ledger.aclose)
@@ -180,12 +190,14 @@ async def _fill(
         await ledger.pin(pins)
         if elsewhere is None:
             store: ArchiveStore = await LocalStore.open(root, layout=survey.layout)
-            # Nor where an earlier one had not known, and no run has said so yet.
-            is_lost = await store.within(register.may_be_lost)
-            survey.is_register_whole = not (is_lost or pins.get(FORGOTTEN_PIN))
+            survey.is_register_whole = not await store.within(register.may_be_lost)
         else:
             store = await open_elsewhere(root, elsewhere, survey.layout)
         stack.push_async_callback(store.aclose)
+        if place.old is not None:
+            await _tell(place.old, store)
+            # Where that one had not known either, and no run has said so yet, it stays unknown.
+            survey.is_register_whole = not pins.get(FORGOTTEN_PIN)
         await survey.walk(store, ledger)
         if not survey.is_register_whole:
             await ledger.pin({FORGOTTEN_PIN: text_of(datetime.now(UTC))})

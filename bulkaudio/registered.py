@@ -13,6 +13,7 @@ from itertools import groupby
 
 from bulkaudio.ledger.ledger import Ledger
 from bulkaudio.ledger.registered import WHOLE
+from bulkaudio.ledger.rows import text_of
 from bulkaudio.ledger.tombs import HELD_PIN, ORDER_PIN, REGISTER_PIN
 from bulkaudio.quantities import plural
 from bulkaudio.stores import register
@@ -28,6 +29,7 @@ from bulkaudio.tombstones import (
     held_entries,
     is_told,
     kind_of,
+    order_after,
     pages,
     purged_entries,
 )
@@ -45,12 +47,14 @@ class Lack:
         erased, held: Conversations.
         pending: Those that are being erased; an erasure that was killed had not come to tell of them.
         spoilt: Lines that no ledger could learn from.
+        order: The last one that is told; None: every ledger has forgotten what was erased.
     """
 
     erased: int = 0
     pending: int = 0
     held: int = 0
     spoilt: int = 0
+    order: Order | None = None
 
     def words(self) -> Sequence[str]:
         """Say what was lost; nothing where nothing was."""
@@ -78,37 +82,36 @@ def is_short(pins: Mapping[str, str], size: int, *, is_needed: bool) -> bool:
 async def lacking(ledger: Ledger, store: ArchiveReader) -> Lack:
     """Read all of the register, in constant memory, and say what of the ledger it does not tell."""
     await ledger.registered.begin()
-    spoilt = 0
+    spoilt, order = 0, None
     async for page in pages(store, is_lenient=True):
         told = [entry for entry in page if is_told(entry)]
         spoilt += len(page) - len(told)
         for kind, entries in groupby(told, kind_of):
-            await _take(ledger, kind, list(entries))
+            some = list(entries)
+            await _take(ledger, kind, some)
+            order = order_after(order, kind, some)
     erased, pending, held = await ledger.registered.untold()
-    return Lack(erased=erased, pending=pending, held=held, spoilt=spoilt)
+    return Lack(erased=erased, pending=pending, held=held, spoilt=spoilt, order=order)
 
 
-async def complete(
-    ledger: Ledger, store: ArchiveReader, *, is_thorough: bool = False, is_freeing: bool = False
-) -> Lack:
+async def complete(ledger: Ledger, store: ArchiveReader, *, is_thorough: bool = False) -> Lack:
     """
     Let the register tell everything, and return what it had lacked; under the archive's lock.
 
     Args:
         is_thorough: Read it also where it is as large as when it told everything.
-        is_freeing: The disk may be full, and what follows will change the register anyway.
     """
     pins, size = await ledger.pins(), await store.within(register.size)
     if not is_thorough and pins.get(REGISTER_PIN) == str(size):
         return Lack()
     lack = await lacking(ledger, store)
-    if lack.words() or lack.pending:
-        await _tell(ledger, store, pins.get(ORDER_PIN, pins.get(HELD_PIN)))
-        if lack.spoilt:
-            # Behind: what they may have told is told now.
-            await store.within(lambda folders: register.sift(folders, is_told))
-        size = await store.within(register.size)
-    if not is_freeing and pins.get(REGISTER_PIN) != str(size):
+    await _tell(ledger, store)
+    await _close(ledger, store, lack, pins.get(ORDER_PIN, pins.get(HELD_PIN)))
+    if lack.spoilt:
+        # Behind: what they may have told is told now.
+        await store.within(lambda folders: register.sift(folders, is_told))
+    size = await store.within(register.size)
+    if pins.get(REGISTER_PIN) != str(size):
         await ledger.pin({REGISTER_PIN: str(size)})
     return lack
 
@@ -132,14 +135,12 @@ def _keys(entry: Entry) -> Sequence[tuple[str, str]]:
     return [*sides, (entry[PURGED], WHOLE)] if entry["is_whole"] else sides
 
 
-async def _tell(ledger: Ledger, store: ArchiveReader, pinned: str | None) -> None:
+async def _tell(ledger: Ledger, store: ArchiveReader) -> None:
     """Append what is lacking, as far as the ledger knows it."""
     after = 0
     while dooms := await ledger.registered.untold_dooms(after, PAGE):
-        after = dooms[-1][0]
-        lines: list[Entry] = []
+        after, lines = dooms[-1][0], list[Entry]()
         for _, erased_at, doom in dooms:
-            # What is being erased is told once more when that goes on, with who had ordered it.
             order = Order(who=UNKNOWN, at=erased_at or datetime.now(UTC), reason=TOLD_ANEW)
             lines += purged_entries([doom], order)
         await _append(store, lines)
@@ -147,13 +148,20 @@ async def _tell(ledger: Ledger, store: ArchiveReader, pinned: str | None) -> Non
     while holds := await ledger.registered.untold_holds(last, PAGE):
         last = holds[-1].conversation_id
         await _append(store, held_entries(holds))
-    if after and pinned is not None:
-        # The last order is the one that a new ledger would carry out.
-        left = await ledger.erasures.pending("", 1)
-        await _append(store, purged_entries(left, Order.from_json(pinned)))
-    elif after:
+
+
+async def _close(ledger: Ledger, store: ArchiveReader, lack: Lack, pinned: str | None) -> None:
+    """Let the last order that is told be the one that is being carried out, or none be."""
+    left = await ledger.registered.pending() if pinned else ()
+    order = Order.from_json(pinned) if pinned and left else None
+    if order is not None and (order != lack.order or lack.erased or lack.pending):
+        await _append(store, purged_entries(left, order))
+    elif order is None and (lack.order is not None or lack.erased or lack.pending):
         await _append(store, [cleaned_entry()])
 
 
 async def _append(store: ArchiveReader, lines: Sequence[Entry]) -> None:
-    await store.within(lambda folders: register.append(folders, lines))
+    # With a time of their own: what is told twice in the same words is taken for told once.
+    now = text_of(datetime.now(UTC))
+    own = [{**line, "told_at": now} for line in lines]
+    await store.within(lambda folders: register.append(folders, own))

@@ -181,8 +181,8 @@ async def restore(ledger: Ledger, store: ArchiveStore, *, is_lenient: bool) -> R
                     ) from error
                 spoilt = await _restore_singly(ledger, kind, told)
             lost += spoilt
-            if kind in {PURGED, CLEANED} and not spoilt:
-                order = _order(told[-1]) if kind == PURGED else None
+            if not spoilt:
+                order = order_after(order, kind, told)
     return Restored(
         tombstones=await ledger.erasures.count(),
         holds=await _count_holds(ledger),
@@ -260,6 +260,17 @@ def _burial(entry: Entry) -> Burial:
             for direction, (started_at, first_seen_at) in entry["recordings"].items()
         ),
     )
+
+
+def order_after(order: Order | None, kind: str, entries: Sequence[Entry]) -> Order | None:
+    """Say which order is the last that an older ledger may know of, after some lines of one kind."""
+    match kind:
+        case "purged":
+            return _order(entries[-1])
+        case "cleaned":
+            return None
+        case _:
+            return order
 
 
 def _order(entry: Entry) -> Order:

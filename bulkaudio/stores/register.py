@@ -9,6 +9,7 @@ nothing was done yet of what it says.
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
@@ -68,17 +69,20 @@ def append(folders: Folders, entries: Sequence[Entry]) -> None:
 
 def sift(folders: Folders, is_kept: Callable[[Entry], bool]) -> None:
     """Write it anew with those lines only; whole before or after, whenever this is killed."""
+    kept = (line_of(each) for each in read(folders, is_lenient=True) if is_kept(each))
     with folders.opened((STATE_FOLDER,)) as folder_fd:
         unlink_if_there(DRAFT, folder_fd)
-        with os.fdopen(create_file(DRAFT, folder_fd), "wb") as file:
-            reach(Step.REGISTER_WRITE)
-            file.writelines(
-                line_of(each) for each in read(folders, is_lenient=True) if is_kept(each)
-            )
-            file.flush()
-            reach(Step.REGISTER_SYNC)
-            os.fsync(file.fileno())
-        os.rename(DRAFT, REGISTER_FILE, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+        try:
+            with os.fdopen(create_file(DRAFT, folder_fd), "wb") as file:
+                reach(Step.REGISTER_WRITE)
+                file.writelines(kept)
+                file.flush()
+                reach(Step.REGISTER_SYNC)
+                os.fsync(file.fileno())
+            os.rename(DRAFT, REGISTER_FILE, src_dir_fd=folder_fd, dst_dir_fd=folder_fd)
+        except BaseException:
+            unlink_if_there(DRAFT, folder_fd)
+            raise
         reach(Step.REGISTER_SYNC)
         os.fsync(folder_fd)
 
@@ -131,13 +135,9 @@ def read(folders: Folders, *, is_lenient: bool = False) -> Iterator[Entry]:
     Raises:
         StorageError: A line is damaged: what it says must not be forgotten silently.
     """
-    try:
-        with folders.opened((STATE_FOLDER,)) as folder_fd:
-            fd = open_for_reading(REGISTER_FILE, folder_fd)
-    except FileNotFoundError:
-        return
+    fd = _open_for_reading(folders)
     if fd is None:
-        raise damaged(folders.root, "it is no regular file", MOVE_AWAY)
+        return
     with os.fdopen(fd, "rb") as file:
         number = 0
         while line := file.readline(LINE_BYTES):
@@ -163,13 +163,9 @@ def following(folders: Folders, at: int) -> Iterator[tuple[Entry, int]]:
 
     What nobody can read is left out; a line that is not whole yet is left for later.
     """
-    try:
-        with folders.opened((STATE_FOLDER,)) as folder_fd:
-            fd = open_for_reading(REGISTER_FILE, folder_fd)
-    except FileNotFoundError:
-        return
+    fd = _open_for_reading(folders)
     if fd is None:
-        raise damaged(folders.root, "it is no regular file", MOVE_AWAY)
+        return
     with os.fdopen(fd, "rb") as file:
         file.seek(at)
         while (line := file.readline()).endswith(b"\n"):
@@ -177,6 +173,24 @@ def following(folders: Folders, at: int) -> Iterator[tuple[Entry, int]]:
             entry = entry_of(line)
             if entry is not None:
                 yield entry, at
+
+
+def _open_for_reading(folders: Folders) -> int | None:
+    """Open it; None where there is none."""
+    path = folders.root / STATE_FOLDER / REGISTER_FILE
+    try:
+        with folders.opened((STATE_FOLDER,)) as folder_fd:
+            fd = open_for_reading(REGISTER_FILE, folder_fd)
+    except FileNotFoundError:
+        return None
+    except PermissionError as error:
+        raise StorageError(
+            f"{path} cannot be read by this user: somebody else has made it, by a hold or a purge",
+            fix=f"give it to who runs bulkaudio every night: sudo chown USER {shlex.quote(str(path))}",
+        ) from error
+    if fd is None:
+        raise damaged(folders.root, "it is no regular file", MOVE_AWAY)
+    return fd
 
 
 def line_of(entry: Entry) -> bytes:

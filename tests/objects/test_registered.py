@@ -110,6 +110,58 @@ async def test_an_older_register_and_an_older_copy(tmp_path: Path) -> None:
         assert (await rebuilt(desk))["held_conversations"] == 2
 
 
+@pytest.mark.parametrize("how", ["garbled", "deleted"])
+async def test_a_word_that_was_lost_here_alone(tmp_path: Path, how: str) -> None:
+    """Held, released, held again: the copy brings the middle behind the last, and the ledger its own."""
+    async with Desk.at(tmp_path) as desk:
+        assert (await desk.download()).code == 0
+        held = desk.ids[0]
+        for action in ("add", "remove", "add"):
+            await desk.well("hold", ADDRESS, action, "--id", held, "--reason", REASON)
+        assert (await desk.download()).code == 0
+        first, middle, last = register_of(desk).read_text().splitlines(keepends=True)
+        spoilt = middle.replace("{", "[", 1) if how == "garbled" else ""
+        register_of(desk).write_text(f"{first}{spoilt}{last}")
+        for command in (desk.download(), desk.run("verify", ADDRESS)):
+            assert (await command).code == 0
+        assert (await rebuilt(desk))["held_conversations"] == 1
+        assert (await desk.run("purge", ADDRESS, "--id", held, "--yes")).code == 3
+
+
+async def test_a_whole_ledger_that_is_replaced(tmp_path: Path) -> None:
+    """It tells what it knows first, also where nothing else does any more."""
+    async with held_and_erased(tmp_path) as desk:
+        register_of(desk).unlink()
+        lose(desk, "register")
+        for name in desk.bucket().objects():
+            if "manifest" in name and not name.endswith(".whole"):
+                desk.bucket().spoil(name, None)
+        ended = await desk.run("rebuild", ADDRESS, "--force", "--json")
+        learnt = line_of(ended)
+        assert (learnt["erased_conversations"], learnt["held_conversations"]) == (1, 2)
+        assert learnt["erasures_known"] is True
+        asked = desk.asked()
+        assert (await desk.download()).code == 0
+        assert desk.asked() == asked
+        await nothing_is_forgotten(desk)
+
+
+async def test_lines_that_are_left_out_do_not_come_back(tmp_path: Path) -> None:
+    """What fills a segment of its own in the copy goes from there as well."""
+    async with held_and_erased(tmp_path) as desk:
+        bucket = desk.bucket()
+        strange = [f'{{"strange":{each},"x":"{"y" * 1000}"}}\n' for each in range(1500)]
+        whole = register_of(desk).read_text()
+        [name] = [name for name in bucket.objects() if "register" in name]
+        bucket.spoil(name, (whole + "".join(strange[:1048])).encode())
+        bucket.spoil(name.replace("1.jsonl", "2.jsonl"), "".join(strange[1048:]).encode())
+        said = [(await desk.download()).stderr for _ in range(2)]
+        assert "1,500 lines of tombstones.jsonl cannot be read" in said[0]
+        assert "tombstones.jsonl" not in said[1]
+        assert len([name for name in bucket.objects() if "register" in name]) == 1
+        assert (await desk.run("verify", ADDRESS)).code == 0
+
+
 async def test_the_copy_alone_brings_it_back(tmp_path: Path) -> None:
     """Line by line as it was, with who ordered what."""
     async with held_and_erased(tmp_path) as desk:

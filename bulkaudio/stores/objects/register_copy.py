@@ -11,10 +11,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Self
 
+from bulkaudio.errors import BucketAuthError
 from bulkaudio.steps import Step, reach
 from bulkaudio.stores import register
 from bulkaudio.stores.disk import STATE_FOLDER, Folders
@@ -42,11 +44,13 @@ class RegisterCopy:
 
     Attributes:
         lines: Of the register, as far as they are copied.
+        has_learnt: The copy knew what the register did not.
     """
 
     bucket: Bucket
     folders: Folders
     lines: int = field(default=0, init=False)
+    has_learnt: bool = field(default=False, init=False)
     _number: int = field(default=1, init=False)
     _at: int = field(default=0, init=False)
     """Where the last segment begins in the register."""
@@ -61,7 +65,9 @@ class RegisterCopy:
         there = segments(self.bucket)
         self._is_copied = self._is_whole(there)
         if there and not self._is_copied:
+            before = register.size(self.folders)
             take_in(self.bucket, self.folders, digests(self.folders))
+            self.has_learnt = register.size(self.folders) != before
 
     def open(self, *, is_anew: bool = False) -> None:
         """
@@ -79,6 +85,11 @@ class RegisterCopy:
             if self._is_lacking(number, text, there):
                 self._write(number, text)
             self._size = len(text)
+        surplus = [found.key for number, found in there.items() if number > self._number]
+        if surplus and is_anew:
+            # All of them were taken in, and would be at each start.
+            with suppress(BucketAuthError):
+                self.bucket.delete(surplus)
 
     def keep_up(self) -> None:
         """Copy what is new in the register; durable when this returns."""
