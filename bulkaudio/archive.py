@@ -87,7 +87,7 @@ class OpenArchive(SeenArchive):
     def mended(self) -> Sequence[str]:
         """Say in whole sentences what opening it has mended, unasked."""
         faults = () if self.is_audited else self.told_faults
-        return [f"{fault}: the ledger has told anew what it knows." for fault in faults]
+        return [f"{fault}: now each has what the other knew." for fault in faults]
 
     async def bind(self, identity: Identity) -> Mapping[str, str]:
         """

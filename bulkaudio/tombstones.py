@@ -205,9 +205,9 @@ async def _restore_singly(ledger: Ledger, kind: str, entries: Sequence[Entry]) -
 async def _restore(ledger: Ledger, kind: str, entries: Sequence[Entry]) -> None:
     match kind:
         case "purged":
-            await ledger.erasures.bury([_burial(entry) for entry in entries])
+            await ledger.erasures.bury([burial_of(entry) for entry in entries])
         case "held":
-            await ledger.holds.add([_hold(entry) for entry in entries])
+            await ledger.holds.add([hold_of(entry) for entry in entries])
         case "released":
             await ledger.holds.remove([str(entry[RELEASED]) for entry in entries])
         case "cleaned":
@@ -238,9 +238,9 @@ def is_told(entry: Entry) -> bool:
     try:
         match kind_of(entry):
             case "purged":
-                _burial(entry)
+                burial_of(entry)
             case "held":
-                _hold(entry)
+                hold_of(entry)
             case "":
                 return False
             case _:
@@ -250,7 +250,8 @@ def is_told(entry: Entry) -> bool:
     return True
 
 
-def _burial(entry: Entry) -> Burial:
+def burial_of(entry: Entry) -> Burial:
+    """Read a line of an erasure; raises one of `NOT_OURS`."""
     return Burial(
         conversation_id=entry[PURGED],
         is_whole=bool(entry["is_whole"]),
@@ -282,7 +283,8 @@ def _order(entry: Entry) -> Order:
     )
 
 
-def _hold(entry: Entry) -> Hold:
+def hold_of(entry: Entry) -> Hold:
+    """Read a line of a hold; raises one of `NOT_OURS`."""
     return Hold(
         conversation_id=entry[HELD],
         held_at=instant_of(entry["at"]),

@@ -10,6 +10,14 @@ from bulkaudio.ledger.rows import text_of, text_or_none
 from bulkaudio.ledger.tombs import erased_among, pin_first
 from bulkaudio.model import Direction, Outcome, Recording
 
+FORGOTTEN = (
+    "reason = NULL, path = NULL, bytes = NULL, sha256 = NULL, audio_seconds = NULL, codec = NULL, "
+    "sample_rate = NULL, channels = NULL, saved_at = NULL, attempts = 0, next_try_at = NULL, "
+    "http_status = NULL, error_code = NULL, correlation_id = NULL, run_id = NULL, "
+    "redaction_requested = NULL, purged_at = ?"
+)
+"""What the ledger knows of a recording of which only the tombstone is left."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burial:
@@ -58,6 +66,24 @@ def bury(connection: sqlite3.Connection, burials: Sequence[Burial]) -> None:
         "WHERE conversation_id = ? AND status <> 'purged'",
         [(each.conversation_id,) for each in burials if each.is_whole],
     )
+
+
+def accept(connection: sqlite3.Connection, burials: Sequence[Burial]) -> None:
+    """
+    Bring tombstones to a ledger that was put back from before an erasure.
+
+    Files that were put back with it are not erased here: they are found as what came back.
+    """
+    forget = f"UPDATE recordings SET status = 'purged', {FORGOTTEN} WHERE status <> 'purged' AND "  # noqa: S608  ours
+    connection.executemany(
+        f"{forget} conversation_id = ? AND direction = ?",
+        [(text_of(b.at), b.conversation_id, side) for b in burials for side, *_ in b.rows],
+    )
+    connection.executemany(
+        f"{forget} conversation_id = ?",
+        [(text_of(b.at), b.conversation_id) for b in burials if b.is_whole],
+    )
+    bury(connection, burials)
 
 
 def condemn(

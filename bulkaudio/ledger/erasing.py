@@ -32,12 +32,7 @@ from bulkaudio.ledger.tombs import (
 )
 from bulkaudio.model import Direction, Outcome, Recording, Status
 
-_FORGET = (
-    "UPDATE recordings SET reason = NULL, path = NULL, bytes = NULL, sha256 = NULL, "
-    "audio_seconds = NULL, codec = NULL, sample_rate = NULL, channels = NULL, saved_at = NULL, "
-    "attempts = 0, http_status = NULL, error_code = NULL, correlation_id = NULL, run_id = NULL, "
-    "redaction_requested = NULL, purged_at = ? WHERE conversation_id = ? AND direction = ?"
-)
+_FORGET = f"UPDATE recordings SET {burying.FORGOTTEN} WHERE conversation_id = ? AND direction = ?"  # noqa: S608  ours
 
 _BAR = (
     "INSERT INTO recordings (conversation_id, direction, status, reason, started_at, first_seen_at) "
@@ -168,6 +163,10 @@ class Erasures:
     async def bury(self, burials: Sequence[burying.Burial]) -> None:
         """Bring tombstones to a ledger that does not know them."""
         await self._database.change(partial(burying.bury, burials=burials))
+
+    async def accept(self, burials: Sequence[burying.Burial]) -> None:
+        """Bring tombstones to a ledger that may call some of it saved: it forgets all of that."""
+        await self._database.change(partial(burying.accept, burials=burials))
 
     async def condemn(self, outcomes: Sequence[Outcome], order: str) -> frozenset[Outcome]:
         """

@@ -22,6 +22,18 @@ class Hold:
     reason: str | None = None
 
 
+HOLD = (
+    "INSERT INTO {table} (conversation_id, held_at, who, reason) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (conversation_id) DO UPDATE SET who = excluded.who, "
+    "reason = coalesce(excluded.reason, reason)"
+)
+
+
+def row_of_hold(hold: Hold) -> tuple[str | None, ...]:
+    """Write the values of `HOLD`."""
+    return (hold.conversation_id, text_of(hold.held_at), hold.who, hold.reason)
+
+
 def hold_of(values: tuple[Any, ...]) -> Hold:
     """Read a row: id, since when, by whom, why; raises `SpoiltValueError`."""
     return Hold(
@@ -37,13 +49,8 @@ class Holds:
 
     async def add(self, holds: Sequence[Hold]) -> None:
         """Hold conversations; one that is held already gets the newer reason, and its first date."""
-        query = (
-            "INSERT INTO holds (conversation_id, held_at, who, reason) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT (conversation_id) DO UPDATE SET who = excluded.who, "
-            "reason = coalesce(excluded.reason, holds.reason)"
-        )
-        rows = [(h.conversation_id, text_of(h.held_at), h.who, h.reason) for h in holds]
-        await self._database.change(partial(_change, query=query, rows=rows))
+        rows = [row_of_hold(hold) for hold in holds]
+        await self._database.change(partial(_change, query=HOLD.format(table="holds"), rows=rows))
 
     async def remove(self, conversation_ids: Sequence[str]) -> None:
         """Hold these no longer."""

@@ -2,13 +2,14 @@
 
 import sqlite3
 from collections.abc import Container, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from bulkaudio.ledger.database import Database, gather
 from bulkaudio.ledger.dossiers import rows_of
 from bulkaudio.ledger.erasing import Doom
-from bulkaudio.ledger.holds import Hold, hold_of
+from bulkaudio.ledger.holds import HOLD, Hold, hold_of, row_of_hold
 from bulkaudio.ledger.rows import instant_of
 from bulkaudio.ledger.tombs import erased_among, make_pending
 from bulkaudio.model import Status
@@ -21,7 +22,10 @@ _TABLES = (
         "CREATE TEMP TABLE told_purged (conversation_id TEXT NOT NULL, direction TEXT NOT NULL, "
         "PRIMARY KEY (conversation_id, direction)) WITHOUT ROWID"
     ),
-    "CREATE TEMP TABLE told_held (conversation_id TEXT PRIMARY KEY) WITHOUT ROWID",
+    (
+        "CREATE TEMP TABLE told_held (conversation_id TEXT PRIMARY KEY, held_at TEXT NOT NULL, "
+        "who TEXT NOT NULL, reason TEXT) WITHOUT ROWID"
+    ),
     (
         "CREATE TEMP TABLE untold_purged (number INTEGER PRIMARY KEY, conversation_id TEXT NOT NULL, "
         "erased_at TEXT)"
@@ -46,9 +50,48 @@ _UNTOLD_HOLDS = (
     "FROM main.holds WHERE conversation_id NOT IN (SELECT conversation_id FROM temp.told_held)"
 )
 
+_UNKNOWN = (
+    "SELECT count(DISTINCT conversation_id) FROM temp.told_purged AS told "
+    "WHERE NOT EXISTS (SELECT 1 FROM main.tombstones AS t "
+    "WHERE t.conversation_id = told.conversation_id) AND (direction = '' OR NOT EXISTS ("
+    "SELECT 1 FROM main.recordings AS r WHERE r.conversation_id = told.conversation_id "
+    "AND r.direction = told.direction AND r.status = 'purged'))"
+)
+
+_NEWEST = (
+    "SELECT coalesce(max(at), '') FROM (SELECT max(started_at) AS at FROM main.runs UNION ALL "
+    "SELECT max(finished_at) FROM main.runs UNION ALL SELECT max(held_at) FROM main.holds UNION ALL "
+    "SELECT max(purged_at) FROM main.tombstones)"
+)
+"""When this ledger was last written to, as far as it says."""
+
+_NOT_HELD = "FROM temp.told_held WHERE conversation_id NOT IN (SELECT conversation_id FROM main.holds) AND held_at"
+# Held before that, it was known here, and was released; held since, this is an older ledger.
+_UNRELEASED = f"{_NOT_HELD} < ({_NEWEST})"
+_UNKNOWN_HOLDS = f"{_NOT_HELD} >= ({_NEWEST})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """
+    How a ledger and its register differ, in conversations.
+
+    Attributes:
+        erased, held, released: What the ledger knows and the register does not tell.
+        pending: What is being erased, and not told.
+        unknown_erased, unknown_held: What is told, and the ledger does not know.
+    """
+
+    erased: int = 0
+    held: int = 0
+    released: int = 0
+    pending: int = 0
+    unknown_erased: int = 0
+    unknown_held: int = 0
+
 
 class Registered:
-    """Compares, in temporary tables: `begin`, `take…`, `untold…`."""
+    """Compares, in temporary tables: `begin`, `take…`, `compare`, pages."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -68,26 +111,32 @@ class Registered:
         """Note what is told as erased: conversations with a direction, or `WHOLE`."""
         await self._take("INSERT OR IGNORE INTO temp.told_purged VALUES (?, ?)", keys)
 
-    async def take_held(self, ids: Sequence[str]) -> None:
+    async def take_held(self, holds: Sequence[Hold]) -> None:
         """Note what is told as held."""
-        query = "INSERT OR IGNORE INTO temp.told_held VALUES (?)"
-        await self._take(query, [(each,) for each in ids])
+        await self._take(HOLD.format(table="temp.told_held"), [row_of_hold(h) for h in holds])
 
     async def take_released(self, ids: Sequence[str]) -> None:
         """Note what is told as held no longer."""
         query = "DELETE FROM temp.told_held WHERE conversation_id = ?"
         await self._take(query, [(each,) for each in ids])
 
-    async def untold(self) -> tuple[int, int, int]:
-        """Count, once everything is taken, what is not told: erased, being erased, and held."""
+    async def compare(self) -> Difference:
+        """Say, once everything is taken, what is not told, and what the ledger does not know."""
 
-        def find(connection: sqlite3.Connection) -> tuple[int, int, int]:
+        def find(connection: sqlite3.Connection) -> Difference:
+            def count(query: str) -> int:
+                return int(connection.execute(query).fetchone()[0])
+
             gather(connection, _UNTOLD)
-            count, erased = connection.execute(
-                "SELECT count(*), count(erased_at) FROM temp.untold_purged"
-            ).fetchone()
-            [held] = connection.execute(f"SELECT count(*) {_UNTOLD_HOLDS}").fetchone()
-            return int(erased), int(count - erased), int(held)
+            erased = count("SELECT count(erased_at) FROM temp.untold_purged")
+            return Difference(
+                erased=erased,
+                pending=count("SELECT count(*) FROM temp.untold_purged") - erased,
+                held=count(f"SELECT count(*) {_UNTOLD_HOLDS}"),
+                released=count(f"SELECT count(*) {_UNRELEASED}"),
+                unknown_erased=count(_UNKNOWN),
+                unknown_held=count(f"SELECT count(*) {_UNKNOWN_HOLDS}"),
+            )
 
         return await self._database.read(find)
 
@@ -131,18 +180,26 @@ class Registered:
 
     async def untold_holds(self, after: str, limit: int) -> Sequence[Hold]:
         """Return a page of what is not told as held, behind an id; empty at the end."""
+        return await self._holds(_UNTOLD_HOLDS, after, limit)
 
-        def find(connection: sqlite3.Connection) -> Sequence[Hold]:
-            rows = connection.execute(
-                f"SELECT conversation_id, held_at, who, reason {_UNTOLD_HOLDS} "
-                "AND conversation_id > ? ORDER BY conversation_id LIMIT ?",
-                (after, limit),
-            )
-            return [hold_of(row) for row in rows]
+    async def unreleased(self, after: str, limit: int) -> Sequence[Hold]:
+        """Return the same of what is told as held, and was released."""
+        return await self._holds(_UNRELEASED, after, limit)
 
-        return await self._database.read(find)
+    async def unknown_holds(self, after: str, limit: int) -> Sequence[Hold]:
+        """Return the same of what is told as held since the ledger was last written to."""
+        return await self._holds(_UNKNOWN_HOLDS, after, limit)
 
-    async def _take(self, query: str, rows: Sequence[tuple[str, ...]]) -> None:
+    async def _holds(self, source: str, after: str, limit: int) -> Sequence[Hold]:
+        query = (
+            f"SELECT conversation_id, held_at, who, reason {source} "
+            "AND conversation_id > ? ORDER BY conversation_id LIMIT ?"
+        )
+        return await self._database.read(
+            lambda connection: [hold_of(row) for row in connection.execute(query, (after, limit))]
+        )
+
+    async def _take(self, query: str, rows: Sequence[tuple[str | None, ...]]) -> None:
         await self._database.read(partial(gather, query=query, rows=rows))
 
 

@@ -14,7 +14,9 @@ HELD_PIN = "purging_held"
 """The same of an order of which nothing is left to be done but what a hold keeps."""
 
 REGISTER_PIN = "register"
-"""Size in bytes of the register when it told everything; gone as soon as there is more to tell."""
+"""Size in bytes of the register when it told everything; with `GROWN` where there was more to tell since."""
+
+GROWN = "+"
 
 PURGING = "purging"
 """Reason of a tombstone whose files may still be there."""
@@ -130,5 +132,8 @@ def has_entries(connection: sqlite3.Connection) -> bool:
 
 
 def doubt_register(connection: sqlite3.Connection) -> None:
-    """Forget that the register tells everything: it is going to grow, and may lose that again."""
-    connection.execute("DELETE FROM archive WHERE name = ?", (REGISTER_PIN,))
+    """Note that the register need not tell everything: it is to grow, and may lose that again."""
+    connection.execute(
+        "UPDATE archive SET value = value || ? WHERE name = ? AND value NOT LIKE ?",
+        (GROWN, REGISTER_PIN, f"%{GROWN}"),
+    )

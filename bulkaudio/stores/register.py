@@ -119,10 +119,19 @@ def may_be_lost(folders: Folders) -> bool:
 
 
 def size(folders: Folders) -> int:
-    """Of the file in bytes; 0 where there is none."""
-    with suppress(FileNotFoundError), folders.opened((STATE_FOLDER,)) as folder_fd:
-        return os.stat(REGISTER_FILE, dir_fd=folder_fd, follow_symlinks=False).st_size
-    return 0
+    """
+    Of the file in bytes; 0 where there is none.
+
+    Raises:
+        StorageError: This user may not read it, or it is no file.
+    """
+    fd = _open_for_reading(folders)
+    if fd is None:
+        return 0
+    try:
+        return os.fstat(fd).st_size
+    finally:
+        os.close(fd)
 
 
 def read(folders: Folders, *, is_lenient: bool = False) -> Iterator[Entry]:

@@ -179,8 +179,10 @@ async def test_a_line_that_only_the_copy_has(tmp_path: Path) -> None:
         bucket, register = desk.bucket(), register_of(desk)
         [(name, text)] = [each for each in bucket.objects().items() if "register" in each[0]]
         whole = register.read_text()
-        line = b'{"held":"CA9","at":"2026-11-01T00:00:00.000000Z","who":"ann","reason":null}\n'
+        line = b'{"held":"CA9","at":"2126-11-01T00:00:00.000000Z","who":"ann","reason":null}\n'
         bucket.spoil(name, text + line)
         assert (await desk.download()).code == 0
         assert register.read_text() == whole + line.decode()
+        listed = line_of(await desk.well("hold", ADDRESS, "list", "--json"))["holds"]
+        assert "CA9" in [each["id"] for each in listed]
         assert (await desk.run("verify", ADDRESS)).code == 0
