@@ -35,7 +35,7 @@ from bulkaudio.stores.disk import LEDGER_FILE
 from bulkaudio.stores.local import LocalStore
 from bulkaudio.stores.lock import ArchiveLock
 from bulkaudio.stores.opening import find_elsewhere, is_unused, look_over, open_elsewhere
-from bulkaudio.tombstones import FORGOTTEN_PIN
+from bulkaudio.tombstones import FORGOTTEN_PIN, is_told
 
 
 def ignore(_: Progress) -> None:
@@ -213,6 +213,9 @@ async def _learn(ledger: Ledger, root: Path, elsewhere: Elsewhere, survey: "Surv
         history = await store.learn(ledger.restoring.take)
         if not history.is_register_whole and not survey.is_forced:
             raise history.damaged()
+        if history.is_register_whole:
+            # What cannot be read here, the copy has told.
+            await store.within(lambda folders: register.sift(folders, is_told))
         survey.faults, survey.is_register_whole = history.faults, history.is_register_whole
         survey.teller = history.teller
         # What is told is known there; what is found from here on is to be told by the next run.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from bulkaudio.sources.receipt import MOST_BYTES
-from tests.erasing import IDS, SIDES, WINDOW, asked_for, fill, polyai, statuses, traces
+from tests.erasing import IDS, SIDES, WINDOW, asked_for, fill, filled, polyai, statuses, traces
 from tests.inside import Inside
 from tests.program import wavs
 from tests.test_purge_interrupted import break_off
@@ -207,3 +207,20 @@ def test_a_pipe_and_what_cannot_be_read(inside: Inside) -> None:
     assert (missing.code, "cannot be read: No such file" in missing.stderr) == (2, True)
     folder = inside.run("purge", inside.archive, "--ids", inside.archive)
     assert (folder.code, "is a folder" in folder.stderr) == (2, True)
+
+
+def test_no_receipt_takes_the_place_of_another(inside: Inside) -> None:
+    """Not by a look, nor by the same line once more: nobody could write the first one again."""
+    with filled(inside):
+        file = inside.folder / "receipt.json"
+        for is_acting in (False, True):
+            words = ("--id", "CA1", "--receipt", file)
+            done = inside.run("purge", inside.archive, *words, *(["--yes"] if is_acting else []))
+            assert done.code == 0, done.stderr
+        written = file.read_bytes()
+        for again in (("--id", "CA2"), ("--id", "CA2", "--yes"), ("--ids", file, "--yes")):
+            refused = inside.run("purge", inside.archive, *again, "--receipt", file)
+            assert refused.code == 2
+            assert f"{file} is the receipt of an earlier erasure" in refused.stderr
+        assert file.read_bytes() == written
+        assert (inside.archive / "user" / "CA2.wav").exists()

@@ -193,7 +193,8 @@ class Findings:
 
 def named_faults(faults: Sequence[str]) -> str:
     """Name the first of what is wrong with what a ledger has told."""
-    return "; ".join(map(printable, faults[:SHOWN])) + (" …" if len(faults) > SHOWN else "")
+    named = "; ".join(printable(fault, 200) for fault in faults[:SHOWN])
+    return named + (" …" if len(faults) > SHOWN else "")
 
 
 def _told_words(faults: Sequence[str], *, is_repaired: bool) -> str:

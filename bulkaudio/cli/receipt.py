@@ -22,7 +22,7 @@ from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, plural
 from bulkaudio.returned import is_return
-from bulkaudio.sources.receipt import SCHEMA
+from bulkaudio.sources.receipt import SCHEMA, refuse_receipt
 from bulkaudio.stores.address import argument_of, store_of
 from bulkaudio.version import __version__
 
@@ -293,13 +293,18 @@ class Receipt:
 @contextmanager
 def receipt_file(path: Path | None, job: Job) -> Iterator[BinaryIO | None]:
     """
-    Lend the file that a receipt is written to, or None; raises `StorageError`.
+    Lend the file that a receipt is written to, or None.
 
     It is opened before anything is erased: what cannot be put on record is not done.
+
+    Raises:
+        StorageError: It cannot be written.
+        UsageError: It is the receipt of an earlier erasure, which nobody could write again.
     """
     if path is None:
         yield None
         return
+    refuse_receipt(path)
     try:
         with replacing(path) as file:
             opening = json.dumps(job.heading(), separators=(",", ":")).encode()

@@ -36,8 +36,8 @@ class VerifyOptions:
         bool,
         Parameter(
             negative="",
-            help="Set damaged files aside, and fetch them and missing ones again; have erased ones "
-            "that came back erased.",
+            help="Set damaged files aside, and fetch them and missing ones again; erased ones that "
+            "came back, the next download erases.",
         ),
     ] = False
     json: Annotated[bool, Parameter(negative="", help="Print one line of JSON.")] = False

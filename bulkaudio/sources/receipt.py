@@ -114,6 +114,19 @@ def read_receipt(path: Path) -> PastErasure | None:
     return parse_receipt(content, name)
 
 
+def refuse_receipt(path: Path) -> None:
+    """Let no receipt take the place of one that names what was erased; raises `UsageError`. Blocks."""
+    try:
+        past = read_receipt(path)
+    except UsageError:
+        return
+    if past is not None and past.entries and not past.is_dry:
+        raise UsageError(
+            f"{past.name} is the receipt of an earlier erasure, which nobody could write again",
+            fix="give another name, such as one with the date in it",
+        )
+
+
 def parse_receipt(content: bytes, name: str) -> PastErasure:
     """Read what `purge` wrote; raises `UsageError`."""
     try:

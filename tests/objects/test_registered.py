@@ -186,3 +186,18 @@ async def test_a_line_that_only_the_copy_has(tmp_path: Path) -> None:
         listed = line_of(await desk.well("hold", ADDRESS, "list", "--json"))["holds"]
         assert "CA9" in [each["id"] for each in listed]
         assert (await desk.run("verify", ADDRESS)).code == 0
+
+
+async def test_a_register_that_the_copy_makes_whole(tmp_path: Path) -> None:
+    """Where the ledger is lost as well, a line that cannot be read here stops nothing."""
+    async with held_and_erased(tmp_path) as desk:
+        lines = register_of(desk).read_text().splitlines(keepends=True)
+        lines[1] = lines[1].replace("{", "[", 1)
+        register_of(desk).write_text("".join(lines))
+        (desk.usual / STATE_FOLDER / "ledger.db").unlink()
+        learnt = line_of(await desk.well("rebuild", ADDRESS, "--json"))
+        assert (learnt["erased_conversations"], learnt["held_conversations"]) == (1, 2)
+        assert learnt["erasures_known"] is True
+        done = await desk.download("--json")
+        assert line_of(done)["erasure_finished"] is None
+        await nothing_is_forgotten(desk)
