@@ -23,6 +23,8 @@ EXCUSED = {
     ("schedule/kubernetes.py", "S108"): (1, "a folder of the pod, named in a manifest"),
     ("schedule/systemd.py", "S108"): (2, "named, to see what lies there; nothing is written there"),
     ("ledger/database.py", "S101"): (2, "for mypy; what it says holds by construction"),
+    ("ledger/burying.py", "S608"): (1, "names of columns of its own"),
+    ("ledger/erasing.py", "S608"): (1, "names of columns of its own"),
     ("ledger/journal.py", "S608"): (2, "names of tables and queries of its own"),
     ("ledger/restoring.py", "S608"): (2, "names of columns and queries of its own"),
     ("ledger/listings.py", "S101"): (1, "for mypy; an INSERT has a row"),
