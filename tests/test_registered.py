@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bulkaudio import archive
+from bulkaudio import archive, registered
 from bulkaudio.steps import Step
 from bulkaudio.stores import register
 from tests.erasing import WINDOW, asked_for, fill, filled
@@ -355,6 +355,24 @@ def test_a_ledger_of_yesterday(inside: Inside, act: str) -> None:
         assert all(path.exists() for path in erased)
         again = inside.run("verify", inside.archive, "--json")
         assert (again.code, again.summary["erased_count"]) == (7, 5)
+
+
+def test_a_ledger_of_yesterday_learns_more_than_a_page(
+    inside: Inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it has taken over already makes it no newer than it was."""
+    monkeypatch.setattr(registered, "PAGE", 1)
+    with filled(inside):
+        ledger = inside.archive / ".bulkaudio" / "ledger.db"
+        backup = ledger.read_bytes()
+        # By id the newest comes first.
+        for id_ in ("CA3", "CA2", "CA1"):
+            assert inside.run("hold", inside.archive, "add", "--id", id_).code == 0
+        ledger.write_bytes(backup)
+        assert inside.run("verify", inside.archive, "--repair").code == 0
+        held = inside.run("hold", inside.archive, "list", "--json").summary["holds"]
+        assert [each["id"] for each in held] == ["CA1", "CA2", "CA3"]
+        assert "released" not in register_of(inside).read_text()
 
 
 def test_a_release_that_the_register_lost(inside: Inside, server: WireServer) -> None:

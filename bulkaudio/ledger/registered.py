@@ -31,7 +31,7 @@ _TABLES = (
         "erased_at TEXT)"
     ),
 )
-_NAMES = ("told_purged", "told_held", "untold_purged")
+_NAMES = ("told_purged", "told_held", "untold_purged", "told_until")
 
 _UNTOLD = (
     "INSERT INTO temp.untold_purged (conversation_id, erased_at) "
@@ -59,16 +59,20 @@ _UNKNOWN = (
 )
 
 _NEWEST = (
-    "SELECT coalesce(max(at), '') FROM (SELECT max(started_at) AS at FROM main.runs UNION ALL "
+    "CREATE TEMP TABLE told_until AS SELECT coalesce(max(at), '') AS at FROM ("
+    "SELECT max(started_at) AS at FROM main.runs UNION ALL "
     "SELECT max(finished_at) FROM main.runs UNION ALL SELECT max(held_at) FROM main.holds UNION ALL "
     "SELECT max(purged_at) FROM main.tombstones)"
 )
-"""When this ledger was last written to, as far as it says."""
+"""When this ledger was last written to, as far as it says, before it has taken anything over."""
+_UNTIL = "(SELECT at FROM temp.told_until)"
 
-_NOT_HELD = "FROM temp.told_held WHERE conversation_id NOT IN (SELECT conversation_id FROM main.holds) AND held_at"
+_NOT_HELD = (
+    "FROM temp.told_held WHERE conversation_id NOT IN (SELECT conversation_id FROM main.holds)"
+)
 # Held before that, it was known here, and was released; held since, this is an older ledger.
-_UNRELEASED = f"{_NOT_HELD} < ({_NEWEST})"
-_UNKNOWN_HOLDS = f"{_NOT_HELD} >= ({_NEWEST})"
+_UNRELEASED = f"{_NOT_HELD} AND held_at < {_UNTIL}"
+_UNKNOWN_HOLDS = f"{_NOT_HELD} AND held_at >= {_UNTIL}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +106,7 @@ class Registered:
         def begin(connection: sqlite3.Connection) -> None:
             for name in _NAMES:
                 connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
-            for statement in _TABLES:
+            for statement in (*_TABLES, _NEWEST):
                 connection.execute(statement)
 
         await self._database.read(begin)
