@@ -23,6 +23,7 @@ from bulkaudio.naming import Layout
 from bulkaudio.object_url import ObjectUrl
 from bulkaudio.registered import complete, lacking
 from bulkaudio.settings import Elsewhere
+from bulkaudio.stores import register
 from bulkaudio.stores.address import words_for, write_address
 from bulkaudio.stores.archive import ArchiveReader, ArchiveStore
 from bulkaudio.stores.disk import LEDGER_FILE, STATE_FOLDER, translated
@@ -40,8 +41,8 @@ from bulkaudio.stores.reading import LocalReader
 if TYPE_CHECKING:
     from bulkaudio.stores.objects.store import ObjectStore
 
-ROOM_BYTES = 256 * 1024 * 1024
-"""On a disk with less, a register of a million lines may find no room to be written anew."""
+ROOM_BYTES, ROOM_TIMES = 1024 * 1024, 4
+"""What a register takes to be compared and written anew: so much, and so many times its size."""
 
 
 class SeenArchive:
@@ -164,8 +165,8 @@ async def open_archive(
                 root, layout=effective, is_freeing=is_freeing
             )
             stack.push_async_callback(store.aclose)
-            # Who makes room may have none for that, and the next one tells as much.
-            if not is_freeing or await store.free_bytes() >= ROOM_BYTES:
+            # Who makes room may have none for that; the next one has.
+            if not is_freeing or await _has_room(store):
                 faults = (await complete(ledger, store, is_thorough=is_audited)).words()
         else:
             store = objects = await open_elsewhere(root, elsewhere, effective)
@@ -177,6 +178,11 @@ async def open_archive(
         archive = OpenArchive(root, ledger, store, effective, told_faults=faults)
         archive.is_audited = is_audited
         yield archive
+
+
+async def _has_room(store: ArchiveStore) -> bool:
+    wanted = ROOM_BYTES + ROOM_TIMES * await store.within(register.size)
+    return await store.free_bytes() >= wanted
 
 
 async def _begin_elsewhere(
