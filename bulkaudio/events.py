@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from bulkaudio.model import FOUND_AGAIN, Outcome, Plan, Rejected
+from bulkaudio.model import Outcome, Plan, Rejected, is_return
 from bulkaudio.quantities import plural
 
 
@@ -182,7 +182,7 @@ class ErasureFinished:
         )
         done, whose = (
             ("Files of erased recordings had come back and were erased", "found")
-            if (self.reason or "").startswith(FOUND_AGAIN)
+            if is_return(self.reason)
             else ("An interrupted erasure was finished", "ordered")
         )
         return (

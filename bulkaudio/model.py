@@ -11,6 +11,11 @@ FOUND_AGAIN = "found again by "
 """How the reason of an erasure begins that is none: files of erased recordings were there again."""
 
 
+def is_return(reason: str | None) -> bool:
+    """Whether nobody ordered an erasure of this reason."""
+    return (reason or "").startswith(FOUND_AGAIN)
+
+
 class Direction(StrEnum):
     """Which side of the call a recording holds."""
 

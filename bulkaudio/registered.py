@@ -174,7 +174,7 @@ async def _tell(ledger: Ledger, store: ArchiveReader) -> None:
 
 async def _close(ledger: Ledger, store: ArchiveReader, lack: Lack, pinned: str | None) -> None:
     """Let the last order that is told be the one that is being carried out, or none be."""
-    left = await ledger.registered.pending() if pinned else ()
+    left = await ledger.erasures.pending("", 1, with_held=True) if pinned else ()
     order = Order.from_json(pinned) if pinned and left else None
     has_told = bool(lack.difference.erased or lack.difference.pending)
     if order is not None and (order != lack.order or has_told):

@@ -88,11 +88,6 @@ class Search:
             )
 
 
-def is_return(order: Order) -> bool:
-    """Whether nobody ordered it: files of what was erased before had been found there again."""
-    return (order.reason or "").startswith(FOUND_AGAIN)
-
-
 async def condemn(ledger: Ledger, found: Sequence[Returned]) -> int:
     """
     Note that they are to be erased, as what a killed erasure has left is.

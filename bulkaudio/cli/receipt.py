@@ -16,12 +16,12 @@ from bulkaudio.erasure import NAMED, Progress, Report, Wish
 from bulkaudio.errors import StorageError
 from bulkaudio.interrupted import document, words
 from bulkaudio.ledger.erasing import Doom
+from bulkaudio.model import is_return
 from bulkaudio.naming import printable
 from bulkaudio.observe.outlets import replacing
 from bulkaudio.observe.summary import utc_text
 from bulkaudio.observe.terminal import Trimmed
 from bulkaudio.quantities import format_bytes, plural
-from bulkaudio.returned import is_return
 from bulkaudio.sources.receipt import SCHEMA, refuse_receipt
 from bulkaudio.stores.address import argument_of, store_of
 from bulkaudio.version import __version__
@@ -230,7 +230,7 @@ class Receipt:
     def _resumed_lines(self) -> Iterator[Text]:
         """Tell of an interrupted erasure: that it is finished, or what of it is left."""
         report, resumed, wish = self.report, self.report.resumed, self.job.wish
-        if resumed is not None and resumed.conversations and is_return(resumed.order):
+        if resumed is not None and resumed.conversations and is_return(resumed.order.reason):
             yield Text(
                 f"Of these, {plural(resumed.recordings, 'recording')} of "
                 f"{plural(resumed.conversations, 'conversation')} were erased before, and were there "

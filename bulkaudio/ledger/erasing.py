@@ -133,13 +133,16 @@ class Erasures:
         """Say what a killed erasure has left to be done; None: nothing."""
         return await self._database.read(interruption)
 
-    async def pending(self, after: str, limit: int) -> Sequence[Doom]:
+    async def pending(self, after: str, limit: int, *, with_held: bool = False) -> Sequence[Doom]:
         """
         Return a page of what a killed erasure had written down and not finished, by id.
 
-        What is held since is not among it: a hold forbids to erase, also the rest of something.
+        Args:
+            with_held: Also what is held since, which nobody may erase: a hold forbids to, also the
+                rest of something.
         """
-        return await self._database.read(partial(_pending, after=after, limit=limit))
+        work = partial(_pending, after=after, limit=limit, with_held=with_held)
+        return await self._database.read(work)
 
     async def half_erased(self, limit: int) -> Sequence[tuple[str, str]]:
         """Return the first of those that a hold keeps half erased, with its reason."""
@@ -256,13 +259,15 @@ def _end(connection: sqlite3.Connection) -> None:
     connection.executemany("DELETE FROM archive WHERE name = ?", [(name,) for name in gone])
 
 
-def _pending(connection: sqlite3.Connection, after: str, limit: int) -> Sequence[Doom]:
+def _pending(
+    connection: sqlite3.Connection, after: str, limit: int, *, with_held: bool
+) -> Sequence[Doom]:
     make_pending(connection)
     rows = connection.execute(
         "SELECT conversation_id FROM pending WHERE conversation_id > ? "
-        "AND conversation_id NOT IN (SELECT conversation_id FROM holds) "
+        "AND (? OR conversation_id NOT IN (SELECT conversation_id FROM holds)) "
         "ORDER BY conversation_id LIMIT ?",
-        (after, limit),
+        (after, with_held, limit),
     )
     ids = [row[0] for row in rows]
     whole = erased_among(connection, ids)

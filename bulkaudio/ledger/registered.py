@@ -11,7 +11,7 @@ from bulkaudio.ledger.dossiers import rows_of
 from bulkaudio.ledger.erasing import Doom
 from bulkaudio.ledger.holds import HOLD, Hold, hold_of, row_of_hold
 from bulkaudio.ledger.rows import instant_of
-from bulkaudio.ledger.tombs import erased_among, make_pending
+from bulkaudio.ledger.tombs import erased_among
 from bulkaudio.model import Status
 
 WHOLE = ""
@@ -167,18 +167,6 @@ class Registered:
                 (number, None if at is None else instant_of(at), _doom(connection, id_, whole))
                 for number, id_, at in rows
             ]
-
-        return await self._database.read(find)
-
-    async def pending(self) -> Sequence[Doom]:
-        """Return one of what is being erased, held or not; none where nothing is."""
-
-        def find(connection: sqlite3.Connection) -> Sequence[Doom]:
-            make_pending(connection)
-            query = "SELECT conversation_id FROM pending ORDER BY conversation_id LIMIT 1"
-            ids = [row[0] for row in connection.execute(query)]
-            whole = erased_among(connection, ids)
-            return [_doom(connection, each, whole) for each in ids]
 
         return await self._database.read(find)
 

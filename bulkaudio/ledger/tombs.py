@@ -5,7 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bulkaudio.model import FOUND_AGAIN
+from bulkaudio.model import is_return
 
 ORDER_PIN = "purging"
 """Who erases and why, from the first intention until the ledger's file is written anew."""
@@ -55,7 +55,9 @@ class Interruption:
 def interruption(connection: sqlite3.Connection) -> Interruption | None:
     """Say what a killed erasure has left to be done; None: nothing. Walks the table only then."""
     pinned = connection.execute(
-        "SELECT value FROM archive WHERE name IN (?, ?)", (ORDER_PIN, HELD_PIN)
+        "SELECT CASE WHEN json_valid(value) THEN json_extract(value, '$.reason') END FROM archive "
+        "WHERE name IN (?, ?)",
+        (ORDER_PIN, HELD_PIN),
     ).fetchall()
     if not pinned:
         return None
@@ -72,7 +74,7 @@ def interruption(connection: sqlite3.Connection) -> Interruption | None:
         conversations=conversations,
         recordings=recordings,
         held=held,
-        is_return=all(f'"reason": "{FOUND_AGAIN}' in str(order) for [order] in pinned),
+        is_return=all(is_return(reason) for [reason] in pinned),
     )
 
 
